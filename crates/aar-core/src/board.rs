@@ -1,0 +1,83 @@
+//! The verified board: rows that only replications can make.
+
+use crate::digest::Digest;
+use crate::family::Family;
+use crate::id::{Name, ProblemId, ReplicationId, Seed, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+/// Which part of the board a row belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// Found by this study's researchers.
+    Study,
+    /// One of the four established baselines.
+    Baseline,
+    /// One of the published methods; never shown to the explorers.
+    Published,
+}
+
+/// The raw result of one replication, enough to recompute its row from store and vault.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Replication {
+    /// Its number.
+    pub id: ReplicationId,
+    /// What was run.
+    pub snapshot: SnapshotId,
+    /// The method's name.
+    pub method: Name,
+    /// The group of its row.
+    pub group: Group,
+    /// Its family, derived.
+    pub family: Family,
+    /// The problem it ran on; the main problem or a transfer problem.
+    pub problem: ProblemId,
+    /// The fresh teacher seeds, in the order of `outputs`.
+    pub seeds: Vec<Seed>,
+    /// For each seed, the stored predictions: one byte `0` or `1` for each rank row, in row order.
+    pub outputs: Vec<Digest>,
+    /// Did the row replace the incumbent? Always false for baselines, published and transfer rows.
+    pub promoted: bool,
+}
+
+/// One row of the board as people and scripts read it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BoardRow {
+    /// The method's name.
+    pub method: Name,
+    /// The snapshot that was replicated.
+    pub snapshot: SnapshotId,
+    /// Its family.
+    pub family: Family,
+    /// The problem.
+    pub problem: ProblemId,
+    /// Mean accuracy over seeds on rank.
+    pub accuracy: f64,
+    /// PGR of that mean, with the problem's rank anchors.
+    pub pgr: f64,
+    /// Lower end of the 95 % interval of `pgr`, over items and seeds; anchor error is not in it.
+    pub ci_low: f64,
+    /// Upper end.
+    pub ci_high: f64,
+    /// How many teacher seeds.
+    pub seeds: usize,
+    /// Paired PGR difference from the best baseline on the same rows and seeds; none for that baseline itself.
+    pub gain: Option<f64>,
+    /// Lower end of the 95 % interval of `gain`.
+    pub gain_ci_low: Option<f64>,
+    /// Upper end.
+    pub gain_ci_high: Option<f64>,
+    /// Did it become the incumbent when it was replicated?
+    pub promoted: bool,
+}
+
+/// The verified board in its three groups, best first within a problem.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Board {
+    /// This study's methods.
+    pub verified: Vec<BoardRow>,
+    /// The four established baselines.
+    pub baselines: Vec<BoardRow>,
+    /// The published methods.
+    pub published: Vec<BoardRow>,
+}

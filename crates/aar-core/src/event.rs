@@ -1,0 +1,207 @@
+//! The ledger's events: everything that the board, the budgets and the report are computed from.
+
+use crate::access::Scope;
+use crate::board::Replication;
+use crate::digest::Digest;
+use crate::family::Family;
+use crate::feedback::Feedback;
+use crate::finding::FindingKind;
+use crate::id::{
+    CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, Seed, SnapshotId,
+};
+use crate::problem::{ItemKind, Split, SplitAnchors};
+use crate::study::Study;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a run of a method ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum RunEnd {
+    /// It wrote good predictions.
+    Good,
+    /// It failed, with the reason that its author was told.
+    Failed {
+        /// What went wrong, where, and what to do.
+        reason: String,
+    },
+}
+
+/// One problem as a study opened it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OpenedProblem {
+    /// Name and version.
+    pub id: ProblemId,
+    /// Its directory, relative to the run directory.
+    pub directory: String,
+    /// Pairs or claims.
+    pub kind: ItemKind,
+    /// Are its answers public?
+    pub practice: bool,
+    /// Salted hash of each label file.
+    pub commitments: BTreeMap<Split, Digest>,
+    /// Weak and ceiling accuracy of each scored split.
+    pub anchors: BTreeMap<Split, SplitAnchors>,
+    /// SHA-256 of every file of the directory, by path within it.
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// One event of a study.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first event. The main problem comes first.
+    StudyOpened {
+        /// The study as run, every default written out.
+        study: Box<Study>,
+        /// The main problem, then the transfer problems.
+        problems: Vec<OpenedProblem>,
+    },
+    /// A researcher joined.
+    ResearcherJoined {
+        /// Its name.
+        researcher: Name,
+        /// The direction it was given; empty if none.
+        direction: String,
+    },
+    /// A token was handed out; the holder's earlier token of that scope is void.
+    TokenIssued {
+        /// Who holds it.
+        holder: Name,
+        /// What it opens.
+        scope: Scope,
+        /// SHA-256 of the token. The token has 256 random bits, so its hash gives nothing away.
+        token_hash: Digest,
+    },
+    /// A snapshot was stored.
+    SnapshotStored {
+        /// Its content hash.
+        snapshot: SnapshotId,
+        /// Who stored it.
+        researcher: Name,
+        /// The snapshots it was made from.
+        parents: Vec<SnapshotId>,
+        /// The method's name.
+        method: Name,
+        /// Derived from the recipe where there is one, else as declared.
+        family: Family,
+    },
+    /// A finding was posted; its text is stored by content.
+    FindingPosted {
+        /// Its number.
+        finding: FindingId,
+        /// Who posted it.
+        researcher: Name,
+        /// Its kind.
+        kind: FindingKind,
+        /// Its title, at most 200 characters.
+        title: String,
+        /// The stored text.
+        text: Digest,
+        /// The snapshot it is about.
+        snapshot: Option<SnapshotId>,
+        /// The evaluation it reports, for results.
+        evaluation: Option<EvaluationId>,
+    },
+    /// A comment was posted.
+    CommentPosted {
+        /// Its number.
+        comment: CommentId,
+        /// The finding it is about.
+        finding: FindingId,
+        /// Who posted it.
+        researcher: Name,
+        /// The stored text.
+        text: Digest,
+    },
+    /// A researcher voted for (true) or against (false) a finding; the last vote counts.
+    VoteCast {
+        /// The finding.
+        finding: FindingId,
+        /// Who voted.
+        researcher: Name,
+        /// For or against.
+        up: bool,
+    },
+    /// A researcher asked for a run without a score; its budget is reserved.
+    ExperimentRequested {
+        /// Its number.
+        experiment: ExperimentId,
+        /// Who asked for it.
+        researcher: Name,
+        /// What to run.
+        snapshot: SnapshotId,
+        /// With which seed.
+        seed: Seed,
+        /// How many training rows to use; all if none.
+        trial_rows: Option<u64>,
+    },
+    /// A researcher asked for a score; its budget is reserved.
+    EvaluationRequested {
+        /// Its number.
+        evaluation: EvaluationId,
+        /// Who asked for it.
+        researcher: Name,
+        /// What to run.
+        snapshot: SnapshotId,
+        /// The hub-assigned seeds.
+        seeds: Vec<Seed>,
+    },
+    /// An experiment without a score ended.
+    ExperimentEnded {
+        /// Its number.
+        experiment: ExperimentId,
+        /// Who asked for it.
+        researcher: Name,
+        /// What was run.
+        snapshot: SnapshotId,
+        /// With which seed.
+        seed: Seed,
+        /// How it ended.
+        end: RunEnd,
+        /// CPU seconds used.
+        compute_seconds: f64,
+        /// The stored end of its standard output and error, which its author may read.
+        output: Digest,
+    },
+    /// An evaluation ended.
+    EvaluationEnded {
+        /// Its number.
+        evaluation: EvaluationId,
+        /// Who asked for it.
+        researcher: Name,
+        /// What was run.
+        snapshot: SnapshotId,
+        /// The hub-assigned seeds.
+        seeds: Vec<Seed>,
+        /// For each seed the stored predictions; empty if the run failed.
+        outputs: Vec<Digest>,
+        /// How it ended.
+        end: RunEnd,
+        /// What the researcher was told; none if the run failed.
+        feedback: Option<Feedback>,
+        /// CPU seconds used by all seeds.
+        compute_seconds: f64,
+    },
+    /// The referee re-ran a snapshot on sealed rows.
+    Replicated {
+        /// What was run and what came out.
+        replication: Replication,
+        /// CPU seconds used.
+        compute_seconds: f64,
+    },
+    /// A replication could not be completed; nothing is ranked.
+    ReplicationFailed {
+        /// What was run.
+        snapshot: SnapshotId,
+        /// On which problem.
+        problem: ProblemId,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The last event: the study's researchers stopped and the tables were written.
+    StudyClosed {
+        /// SHA-256 of each of the report's tables, by file name.
+        tables: BTreeMap<String, Digest>,
+    },
+}

@@ -1,0 +1,185 @@
+//! `problem.toml`: what a problem is, how it is split, how it is anchored and what it commits to.
+
+use crate::digest::Digest;
+use crate::id::{Name, ProblemId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The version of the problem directory's layout that this program reads and writes.
+pub const PROBLEM_FORMAT: u32 = 1;
+
+/// A part of a problem's rows. Splits are drawn by group: no group is in two of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Labelled, in the vault: weak teachers are trained on it by trusted code.
+    Teacher,
+    /// Inputs public, labels in the vault: methods learn from weak labels on it.
+    Train,
+    /// Inputs public, labels in the vault: evaluations are scored on it.
+    Dev,
+    /// Sealed, inputs and labels in the vault: replications are scored on it.
+    Rank,
+}
+
+impl Split {
+    /// All splits.
+    pub const ALL: [Self; 4] = [Self::Teacher, Self::Train, Self::Dev, Self::Rank];
+
+    /// The name of the split and of its directory.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Teacher => "teacher",
+            Self::Train => "train",
+            Self::Dev => "dev",
+            Self::Rank => "rank",
+        }
+    }
+
+    /// May researchers see the split's inputs?
+    #[must_use]
+    pub fn is_public(self) -> bool {
+        matches!(self, Self::Train | Self::Dev)
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What all rows of a problem are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemKind {
+    /// Two answers to a prompt; activations have shape `[rows, 2, width]`.
+    Pair,
+    /// One claim; activations have shape `[rows, 1, width]`.
+    Claim,
+}
+
+impl ItemKind {
+    /// How many texts, and so how many activation vectors, a row has.
+    #[must_use]
+    pub fn options(self) -> usize {
+        match self {
+            Self::Pair => 2,
+            Self::Claim => 1,
+        }
+    }
+}
+
+/// How the hidden states of a text's tokens became one vector.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The state of the last token.
+    Last,
+    /// The mean over all tokens.
+    Mean,
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Last => "last",
+            Self::Mean => "mean",
+        })
+    }
+}
+
+/// One tensor of the strong model's hidden states; its name in safetensors files is `last.20`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivationSpec {
+    /// After how many of the model's blocks the states were read.
+    pub layer: u16,
+    /// How tokens were pooled.
+    pub pooling: Pooling,
+    /// Length of one vector.
+    pub width: usize,
+}
+
+impl ActivationSpec {
+    /// The tensor's name.
+    #[must_use]
+    pub fn tensor_name(&self) -> String {
+        format!("{}.{}", self.pooling, self.layer)
+    }
+}
+
+/// The public part of a problem's description: `public/about.toml`, which methods see.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// Name and version.
+    pub id: ProblemId,
+    /// Pairs or claims.
+    pub kind: ItemKind,
+    /// The strong model whose activations are given, for people.
+    pub strong_model: String,
+    /// The tensors in each `activations.safetensors`; empty if the problem brings none.
+    #[serde(default)]
+    pub activations: Vec<ActivationSpec>,
+}
+
+/// Fixed weak and ceiling accuracy of one split, means over teacher seeds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitAnchors {
+    /// Mean accuracy of the weak teachers, in `[0, 1]`.
+    pub weak: f64,
+    /// Mean accuracy of the strong model trained on true labels, in `[0, 1]`.
+    pub ceiling: f64,
+    /// How many teacher seeds the means are over.
+    pub seeds: u32,
+}
+
+/// How weak teachers are trained from `vault/*/weak.safetensors`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherSpec {
+    /// The weak model, for people.
+    pub model: String,
+    /// How many labels of the teacher split one teacher sees; each seed draws its own.
+    pub labels: usize,
+}
+
+/// `problem.toml`, for trusted eyes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProblemManifest {
+    /// Always [`PROBLEM_FORMAT`].
+    pub format: u32,
+    /// Name and version; must equal that of `public/about.toml`.
+    pub id: ProblemId,
+    /// Are the answers public? Then the board says *practice problem*.
+    pub practice: bool,
+    /// Known to be hard: no gap or no signal was found when it was built. For transfer only.
+    #[serde(default)]
+    pub hard: bool,
+    /// Rows in each split; checked against the files.
+    pub rows: BTreeMap<Split, usize>,
+    /// How many rows were left out because they repeated another one exactly.
+    #[serde(default)]
+    pub duplicates: usize,
+    /// How to train weak teachers.
+    pub teacher: TeacherSpec,
+    /// Per split, once they were measured.
+    #[serde(default)]
+    pub anchors: BTreeMap<Split, SplitAnchors>,
+    /// Salted hash of each label file.
+    #[serde(default)]
+    pub commitments: BTreeMap<Split, Digest>,
+}
+
+impl ProblemManifest {
+    /// The problem's name without its version.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.id.name
+    }
+}

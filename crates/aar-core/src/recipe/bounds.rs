@@ -1,0 +1,174 @@
+//! What a recipe may hold. Bounds keep every valid recipe within a sandbox's minute.
+
+use super::{Labels, Layers, Loss, Recipe, Refine, StudentKind};
+use crate::parse::ParseError;
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// Why a recipe was refused.
+#[derive(Clone, PartialEq, Debug, Error)]
+pub enum RecipeError {
+    /// The text is no recipe.
+    #[error(transparent)]
+    Parse(ParseError),
+    /// A value is out of its bounds.
+    #[error("field {field}: found {found}, expected {expected}")]
+    Field {
+        /// Path of the field, such as `refine[1].fraction`.
+        field: String,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
+    },
+}
+
+/// The most that one recipe may train, in fits of a linear student.
+pub const MAX_FITS: usize = 400;
+/// What one fit of an MLP counts.
+const MLP_COST: usize = 16;
+
+fn field(name: &str, found: impl ToString, expected: impl Into<String>) -> RecipeError {
+    RecipeError::Field {
+        field: name.to_owned(),
+        found: found.to_string(),
+        expected: expected.into(),
+    }
+}
+
+fn real(name: &str, value: f64, low: f64, high: f64) -> Result<(), RecipeError> {
+    if (low..=high).contains(&value) {
+        Ok(())
+    } else {
+        Err(field(name, value, format!("a number from {low} to {high}")))
+    }
+}
+
+fn whole(name: &str, value: usize, low: usize, high: usize) -> Result<(), RecipeError> {
+    if (low..=high).contains(&value) {
+        Ok(())
+    } else {
+        Err(field(name, value, format!("a whole number from {low} to {high}")))
+    }
+}
+
+impl Recipe {
+    /// Refuses values that no recipe can have.
+    ///
+    /// # Errors
+    /// [`RecipeError::Field`] names the first field that is out of bounds.
+    pub fn validate(&self) -> Result<(), RecipeError> {
+        whole("summary (length)", self.summary.len(), 0, 4_000)?;
+        self.validate_features()?;
+        match self.labels {
+            Labels::WeakHard {} => {}
+            Labels::WeakSoft { temperature } => {
+                real("labels.temperature", temperature, 0.1, 10.0)?;
+            }
+            Labels::Consistency { restarts, .. } => whole("labels.restarts", restarts, 1, 16)?,
+            Labels::Principal { among } => whole("labels.among", among, 1, 64)?,
+            Labels::Judge { folds } => whole("labels.folds", folds, 2, 10)?,
+        }
+        whole("refine (length)", self.refine.len(), 0, 8)?;
+        for (index, part) in self.refine.iter().enumerate() {
+            part.validate(&format!("refine[{index}]"))?;
+        }
+        self.validate_student()?;
+        if let Some(evolve) = self.evolve {
+            whole("evolve.steps", evolve.steps, 1, 500)?;
+            real("evolve.sigma", evolve.sigma, 0.001, 1.0)?;
+            real("evolve.rate", evolve.rate, 0.001, 1.0)?;
+            whole("evolve.rows", evolve.rows, 16, 2_000)?;
+        }
+        whole("ensemble.bags", self.ensemble.bags, 1, 32)?;
+        whole("fits (of one feature set, an MLP counts 16)", self.fits(), 1, MAX_FITS)
+    }
+
+    fn validate_features(&self) -> Result<(), RecipeError> {
+        if let Layers::Listed(list) = &self.features.layers {
+            whole("features.layers (length)", list.len(), 1, 16)?;
+            if list.iter().collect::<BTreeSet<_>>().len() != list.len() {
+                return Err(field("features.layers", format!("{list:?}"), "each layer once"));
+            }
+        }
+        match self.features.components {
+            Some(components) => whole("features.components", components, 1, 256),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_student(&self) -> Result<(), RecipeError> {
+        let student = &self.student;
+        match student.model {
+            StudentKind::Linear => {}
+            StudentKind::Mlp { hidden } => whole("student.model.hidden", hidden, 1, 64)?,
+            StudentKind::LowRank { rank } => whole("student.model.rank", rank, 1, 32)?,
+        }
+        if let Loss::Confidence { alpha } = student.loss {
+            real("student.loss.alpha", alpha, 0.0, 0.9)?;
+        }
+        real("student.c", student.c, 1e-6, 1e4)?;
+        whole("student.stages (length)", student.stages.len(), 0, 4)?;
+        for (index, stage) in student.stages.iter().enumerate() {
+            let name = |part: &str| format!("student.stages[{index}].{part}");
+            real(&name("fraction"), stage.fraction, 0.05, 1.0)?;
+            whole(&name("epochs"), stage.epochs, 1, 50)?;
+            real(&name("rate"), stage.rate, 0.01, 10.0)?;
+        }
+        Ok(())
+    }
+
+    /// How many students one feature set trains, in units of a linear probe.
+    #[must_use]
+    pub fn fits(&self) -> usize {
+        let refits: usize = self
+            .refine
+            .iter()
+            .map(|part| match *part {
+                Refine::NoisyChannelEm { rounds, folds } => rounds * folds * 2,
+                Refine::KfoldRelabel { folds, .. } => folds,
+                Refine::SelfTraining { rounds, .. } => rounds,
+                _ => 0,
+            })
+            .sum();
+        let unit = match self.student.model {
+            StudentKind::Mlp { .. } => MLP_COST,
+            _ => 1,
+        };
+        (refits + self.ensemble.bags) * unit
+    }
+}
+
+impl Refine {
+    fn validate(&self, path: &str) -> Result<(), RecipeError> {
+        let name = |part: &str| format!("{path}.{part}");
+        let share = |value: f64| real(&name("fraction"), value, 0.05, 1.0);
+        match *self {
+            Self::KeepConfident { fraction, .. } => share(fraction),
+            Self::KeepAbove { threshold } => real(&name("threshold"), threshold, 0.5, 0.99),
+            Self::Reweight { power } => real(&name("power"), power, 0.25, 4.0),
+            Self::CcsAgreement { epsilon } => real(&name("epsilon"), epsilon, 0.0, 1.0),
+            Self::NoisyChannelEm { rounds, folds } => {
+                whole(&name("rounds"), rounds, 1, 4)?;
+                whole(&name("folds"), folds, 2, 10)
+            }
+            Self::KfoldRelabel { folds, mix } => {
+                whole(&name("folds"), folds, 2, 10)?;
+                real(&name("mix"), mix, 0.0, 1.0)
+            }
+            Self::KnnAgreement { neighbours, fraction }
+            | Self::OverlapDensity { neighbours, fraction } => {
+                whole(&name("neighbours"), neighbours, 1, 50)?;
+                share(fraction)
+            }
+            Self::Epiplexity { fraction, gamma } => {
+                share(fraction)?;
+                real(&name("gamma"), gamma, 0.5, 4.0)
+            }
+            Self::SelfTraining { rounds, fraction } => {
+                whole(&name("rounds"), rounds, 1, 10)?;
+                share(fraction)
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `study.toml`: one campaign.
+
+use crate::budget::Budget;
+use crate::feedback::FeedbackPolicy;
+use crate::id::{Name, Seed};
+use serde::{Deserialize, Serialize};
+
+/// The version of the run directory's layout that this program reads and writes.
+pub const RUN_FORMAT: u32 = 1;
+
+/// Who the researchers start as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Directions {
+    /// Each researcher gets one of the study's nine directions.
+    #[default]
+    Study,
+    /// All start alike.
+    None,
+}
+
+/// What kind of agent a researcher is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResearcherKind {
+    /// The built-in searcher without a language model.
+    #[default]
+    Explorer,
+}
+
+/// The limits of one run of a method in a sandbox.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunLimits {
+    /// Seconds from start to end.
+    pub wall_seconds: f64,
+    /// CPU seconds of all processes together.
+    pub cpu_seconds: f64,
+    /// Mebibytes of memory of all processes together.
+    pub memory_mib: u64,
+    /// Processes and threads at one time.
+    pub processes: u64,
+    /// Mebibytes that may be written.
+    pub disk_mib: u64,
+    /// Kibibytes of standard output and error that are kept.
+    pub output_kib: u64,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self {
+            wall_seconds: 60.0,
+            cpu_seconds: 60.0,
+            memory_mib: 1_024,
+            processes: 64,
+            disk_mib: 64,
+            output_kib: 64,
+        }
+    }
+}
+
+/// A study as its file gives it. Every default is written out into the run directory.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Study {
+    /// The version of this layout; always [`RUN_FORMAT`].
+    pub format: u32,
+    /// The study's name.
+    pub name: Name,
+    /// Draws the secret split, all seeds and the salt. Drawn at random where the file gives none.
+    pub seed: Option<Seed>,
+    /// A built-in problem's name, or a path to a problem directory (relative to the study file).
+    pub problem: String,
+    /// Problems on which the best methods run unchanged at the end.
+    pub transfer: Vec<String>,
+    /// Wall-clock minutes of the whole study, set-up and report included.
+    pub minutes: f64,
+    /// How many researchers work side by side, 1 to 64.
+    pub researchers: usize,
+    /// Their kind.
+    pub kind: ResearcherKind,
+    /// How they start.
+    pub directions: Directions,
+    /// How dev scores are coarsened.
+    pub feedback: FeedbackPolicy,
+    /// Seeds of an evaluation on dev.
+    pub evaluation_seeds: usize,
+    /// Fresh teacher seeds of a replication on rank; 16 or more for probes.
+    pub replication_seeds: usize,
+    /// Sandboxes that run at one time; 0 means one for each core.
+    pub slots: usize,
+    /// What each researcher may spend.
+    pub budget: Budget,
+    /// The limits of one run.
+    pub limits: RunLimits,
+}
+
+impl Default for Study {
+    fn default() -> Self {
+        let transfer = ["math", "code", "facts"].map(str::to_owned).to_vec();
+        Self {
+            format: RUN_FORMAT,
+            name: "demo".parse().expect("a valid literal"),
+            seed: None,
+            problem: "chat".to_owned(),
+            transfer,
+            minutes: 10.0,
+            researchers: 9,
+            kind: ResearcherKind::default(),
+            directions: Directions::default(),
+            feedback: FeedbackPolicy::default(),
+            evaluation_seeds: 5,
+            replication_seeds: 16,
+            slots: 0,
+            budget: Budget::default(),
+            limits: RunLimits::default(),
+        }
+    }
+}
+
+impl Study {
+    /// Refuses values that no study can have.
+    ///
+    /// # Errors
+    /// One sentence that names the field, what it holds and what it may hold.
+    pub fn validate(&self) -> Result<(), String> {
+        let refuse = |field: &str, found: String, wanted: &str| {
+            Err(format!("field {field}: found {found}, expected {wanted}"))
+        };
+        if self.format != RUN_FORMAT {
+            return refuse("format", self.format.to_string(), &RUN_FORMAT.to_string());
+        }
+        if !(self.minutes.is_finite() && (0.5..=100_000.0).contains(&self.minutes)) {
+            return refuse("minutes", self.minutes.to_string(), "0.5 to 100000");
+        }
+        if !(1..=64).contains(&self.researchers) {
+            return refuse("researchers", self.researchers.to_string(), "1 to 64");
+        }
+        if !(2..=64).contains(&self.evaluation_seeds) {
+            return refuse(
+                "evaluation_seeds",
+                self.evaluation_seeds.to_string(),
+                "2 to 64",
+            );
+        }
+        if !(2..=256).contains(&self.replication_seeds) {
+            return refuse(
+                "replication_seeds",
+                self.replication_seeds.to_string(),
+                "2 to 256",
+            );
+        }
+        if self.slots > 1_024 {
+            return refuse("slots", self.slots.to_string(), "0 to 1024");
+        }
+        if self.transfer.contains(&self.problem) {
+            return refuse(
+                "transfer",
+                format!("{:?}", self.problem),
+                "problems other than the main one",
+            );
+        }
+        let positive = [
+            ("limits.wall_seconds", self.limits.wall_seconds),
+            ("limits.cpu_seconds", self.limits.cpu_seconds),
+            ("budget.compute_seconds", self.budget.compute_seconds),
+        ];
+        for (field, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return refuse(field, value.to_string(), "a number above 0");
+            }
+        }
+        let counts = [
+            ("limits.memory_mib", self.limits.memory_mib),
+            ("limits.processes", self.limits.processes),
+            ("limits.disk_mib", self.limits.disk_mib),
+            ("limits.output_kib", self.limits.output_kib),
+        ];
+        for (field, value) in counts {
+            if value == 0 || value > 1 << 24 {
+                return refuse(field, value.to_string(), "1 to 16777216");
+            }
+        }
+        Ok(())
+    }
+}
