@@ -9,8 +9,8 @@ mod parts;
 
 pub use bounds::{MAX_FITS, RecipeError};
 pub use parts::{
-    Combine, Ensemble, Evolve, Features, Labels, Layers, Loss, NamedLayers, Orient, PairView, Prediction,
-    Refine, Stage, Student, StudentKind, Threshold,
+    Combine, Ensemble, Evolve, Features, Labels, Layers, Loss, NamedLayers, Orient, PairView,
+    Prediction, Refine, Stage, Student, StudentKind, Threshold,
 };
 
 use crate::family::Family;

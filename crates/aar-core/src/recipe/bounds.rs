@@ -48,7 +48,11 @@ fn whole(name: &str, value: usize, low: usize, high: usize) -> Result<(), Recipe
     if (low..=high).contains(&value) {
         Ok(())
     } else {
-        Err(field(name, value, format!("a whole number from {low} to {high}")))
+        Err(field(
+            name,
+            value,
+            format!("a whole number from {low} to {high}"),
+        ))
     }
 }
 
@@ -81,14 +85,23 @@ impl Recipe {
             whole("evolve.rows", evolve.rows, 16, 2_000)?;
         }
         whole("ensemble.bags", self.ensemble.bags, 1, 32)?;
-        whole("fits (of one feature set, an MLP counts 16)", self.fits(), 1, MAX_FITS)
+        whole(
+            "fits (of one feature set, an MLP counts 16)",
+            self.fits(),
+            1,
+            MAX_FITS,
+        )
     }
 
     fn validate_features(&self) -> Result<(), RecipeError> {
         if let Layers::Listed(list) = &self.features.layers {
             whole("features.layers (length)", list.len(), 1, 16)?;
             if list.iter().collect::<BTreeSet<_>>().len() != list.len() {
-                return Err(field("features.layers", format!("{list:?}"), "each layer once"));
+                return Err(field(
+                    "features.layers",
+                    format!("{list:?}"),
+                    "each layer once",
+                ));
             }
         }
         match self.features.components {
@@ -156,8 +169,14 @@ impl Refine {
                 whole(&name("folds"), folds, 2, 10)?;
                 real(&name("mix"), mix, 0.0, 1.0)
             }
-            Self::KnnAgreement { neighbours, fraction }
-            | Self::OverlapDensity { neighbours, fraction } => {
+            Self::KnnAgreement {
+                neighbours,
+                fraction,
+            }
+            | Self::OverlapDensity {
+                neighbours,
+                fraction,
+            } => {
                 whole(&name("neighbours"), neighbours, 1, 50)?;
                 share(fraction)
             }

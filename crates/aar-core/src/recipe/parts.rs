@@ -322,7 +322,7 @@ impl Default for Student {
         Self {
             model: StudentKind::default(),
             loss: Loss::default(),
-            c: 1.0,
+            c: 0.001,
             stages: Vec::new(),
         }
     }

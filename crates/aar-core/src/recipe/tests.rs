@@ -84,19 +84,30 @@ fn values_out_of_bounds_name_their_field() {
         ("[features]\ncomponents = 0", "features.components"),
         ("[features]\nlayers = [3, 3]", "features.layers"),
         ("[features]\nlayers = []", "features.layers"),
-        ("[labels]\nkind = \"weak-soft\"\ntemperature = nan", "labels.temperature"),
+        (
+            "[labels]\nkind = \"weak-soft\"\ntemperature = nan",
+            "labels.temperature",
+        ),
         ("[student]\nc = inf", "student.c"),
         ("[ensemble]\nbags = 33", "ensemble.bags"),
-        ("[ensemble]\nbags = 30\n[student.model]\nkind = \"mlp\"\nhidden = 4", "fits"),
+        (
+            "[ensemble]\nbags = 30\n[student.model]\nkind = \"mlp\"\nhidden = 4",
+            "fits",
+        ),
         (
             "[[refine]]\nkind = \"reweight\"\npower = 1\n[[refine]]\nkind = \"keep-above\"\nthreshold = 0.2",
             "refine[1].threshold",
         ),
     ] {
         let error = Recipe::from_toml(text).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("field {name}")), "{text}: {error}");
+        assert!(
+            error.starts_with(&format!("field {name}")),
+            "{text}: {error}"
+        );
     }
-    let error = Recipe::from_toml("[features]\nlayers = \"top\"").unwrap_err().to_string();
+    let error = Recipe::from_toml("[features]\nlayers = \"top\"")
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("deepest"), "{error}");
 }
 
@@ -106,11 +117,22 @@ fn the_family_follows_the_order_of_precedence() {
     let ccs = "[labels]\nkind = \"consistency\"\nrestarts = 2\norient = \"coin\"\n";
     assert_eq!(family(ccs), Family::UnsupervisedElicitation);
     assert!(!Recipe::from_toml(ccs).unwrap().uses_teacher());
-    assert!(Recipe::from_toml(&ccs.replace("coin", "weak")).unwrap().uses_teacher());
+    assert!(
+        Recipe::from_toml(&ccs.replace("coin", "weak"))
+            .unwrap()
+            .uses_teacher()
+    );
     let above = "[[refine]]\nkind = \"keep-above\"\nthreshold = 0.75\n";
     assert_eq!(family(above), Family::DataFiltering);
-    assert!(Recipe::from_toml(&format!("{ccs}{above}")).unwrap().uses_teacher());
+    assert!(
+        Recipe::from_toml(&format!("{ccs}{above}"))
+            .unwrap()
+            .uses_teacher()
+    );
     assert_eq!(family("[ensemble]\nbags = 2"), Family::Ensemble);
     assert_eq!(family("[features]\ncomponents = 8"), Family::ModelInternal);
-    assert_eq!(family("[student.loss]\nkind = \"reverse-kl\""), Family::LossFunction);
+    assert_eq!(
+        family("[student.loss]\nkind = \"reverse-kl\""),
+        Family::LossFunction
+    );
 }

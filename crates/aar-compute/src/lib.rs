@@ -1,0 +1,9 @@
+//! Run many methods: what each sees and may use, and how many run at one time.
+
+mod run;
+mod slots;
+mod unpacked;
+
+pub use run::{ComputeError, MethodRun, RunOutput, Runner, View};
+pub use slots::{Slot, Slots};
+pub use unpacked::Unpacked;

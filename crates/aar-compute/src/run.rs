@@ -1,0 +1,200 @@
+//! One run of a method in a sandbox: what it sees, what it may use, what is taken from it.
+
+use aar_core::id::Seed;
+use aar_core::method::Method;
+use aar_core::row::{Label, RowId};
+use aar_core::study::RunLimits;
+use aar_sandbox::{
+    Cancel, Ended, Limits, Mount, OutFile, Outcome, Runtime, Sandbox, SandboxError, Spec,
+};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// The directory inside the sandbox where the problem's public part stands.
+const PROBLEM: &str = "/problem";
+/// The lab's own binary inside the sandbox.
+const LAB: &str = "/bin/aar-lab";
+/// What a method must write into `$AAR_OUT`.
+const PREDICTIONS: &str = "predictions.jsonl";
+/// A prediction line is an id and a digit; nobody needs more than this for one.
+const BYTES_PER_PREDICTION: u64 = 128;
+
+/// The files that make up what a method sees at `$AAR_PROBLEM`.
+///
+/// Each is a path on the host; none of them may be in the vault, except the sealed inputs when the
+/// referee runs.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// `public/about.toml`.
+    pub about: PathBuf,
+    /// `brief.md`.
+    pub brief: PathBuf,
+    /// The directory with the inputs and activations of `train`.
+    pub train: PathBuf,
+    /// The weak labels of this run's teacher.
+    pub weak: PathBuf,
+    /// The inputs to be predicted.
+    pub predict_inputs: PathBuf,
+    /// Their activations, if the problem has any.
+    pub predict_activations: Option<PathBuf>,
+    /// The ids to be predicted, each exactly once.
+    pub predict_ids: Vec<RowId>,
+}
+
+/// One run to make.
+#[derive(Clone, Debug)]
+pub struct MethodRun<'a> {
+    /// The snapshot's files, in a directory that nobody writes to.
+    pub snapshot: &'a Path,
+    /// Its `method.toml`.
+    pub method: &'a Method,
+    /// What it sees.
+    pub view: &'a View,
+    /// Its seed, which also names the weak teacher.
+    pub seed: Seed,
+    /// For a cheap trial: how many training rows the lab should look at.
+    pub trial_rows: Option<usize>,
+    /// What it may use.
+    pub limits: RunLimits,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct RunOutput {
+    /// Predictions in the order of the view's ids, or the reason why there are none.
+    pub predictions: Result<Vec<Label>, String>,
+    /// The end of standard output, as text.
+    pub stdout: String,
+    /// CPU seconds used.
+    pub cpu_seconds: f64,
+}
+
+/// Why a run could not be made at all; the method is not to blame.
+#[derive(Debug, Error)]
+#[error("cannot run a method: {0}")]
+pub struct ComputeError(#[from] SandboxError);
+
+/// Starts methods in sandboxes.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    sandbox: Sandbox,
+    lab: PathBuf,
+    cancel: Cancel,
+}
+
+impl Runner {
+    /// A runner that gives its sandboxes the lab's binary at `lab`, until `cancel` ends all runs.
+    #[must_use]
+    pub fn new(sandbox: Sandbox, lab: PathBuf, cancel: Cancel) -> Self {
+        Self { sandbox, lab, cancel }
+    }
+
+    /// Runs a method to its end.
+    ///
+    /// # Errors
+    /// Only if the sandbox cannot be had; whatever the method does wrong is in the output.
+    pub fn run(&self, run: &MethodRun<'_>) -> Result<RunOutput, ComputeError> {
+        let outcome = self.sandbox.run(&self.spec(run), &self.cancel)?;
+        Ok(RunOutput {
+            predictions: predictions(&outcome, &run.view.predict_ids),
+            stdout: tail(&outcome.stdout),
+            cpu_seconds: outcome.cpu_seconds,
+        })
+    }
+
+    fn spec(&self, run: &MethodRun<'_>) -> Spec {
+        let view = run.view;
+        let mut command = run.method.command.clone();
+        let runtime = if run.method.uses_lab() {
+            command[0] = LAB.to_owned();
+            Runtime::LabOnly
+        } else {
+            Runtime::System
+        };
+        let mut read_only = vec![
+            Mount::new(&self.lab, LAB),
+            Mount::new(&view.about, format!("{PROBLEM}/about.toml")),
+            Mount::new(&view.brief, format!("{PROBLEM}/brief.md")),
+            Mount::new(&view.train, format!("{PROBLEM}/train")),
+            Mount::new(&view.weak, format!("{PROBLEM}/weak/labels.jsonl")),
+            Mount::new(&view.predict_inputs, format!("{PROBLEM}/predict/inputs.jsonl")),
+        ];
+        if let Some(activations) = &view.predict_activations {
+            let inside = format!("{PROBLEM}/predict/activations.safetensors");
+            read_only.push(Mount::new(activations, inside));
+        }
+        let mut env = vec![
+            ("PATH".to_owned(), "/bin:/usr/bin".to_owned()),
+            ("HOME".to_owned(), aar_sandbox::WORK.to_owned()),
+            ("AAR_PROBLEM".to_owned(), PROBLEM.to_owned()),
+            ("AAR_SEED".to_owned(), run.seed.to_string()),
+            ("AAR_OUT".to_owned(), aar_sandbox::OUT.to_owned()),
+        ];
+        if let Some(rows) = run.trial_rows {
+            env.push(("AAR_TRIAL_ROWS".to_owned(), rows.to_string()));
+        }
+        let most = BYTES_PER_PREDICTION * view.predict_ids.len() as u64;
+        Spec {
+            env,
+            read_only,
+            copies: vec![Mount::new(run.snapshot, aar_sandbox::WORK)],
+            runtime,
+            out_files: vec![OutFile::new(PREDICTIONS, most)],
+            limits: limits(&run.limits),
+            ..Spec::new(command)
+        }
+    }
+}
+
+fn limits(limits: &RunLimits) -> Limits {
+    Limits {
+        wall: Duration::from_secs_f64(limits.wall_seconds),
+        cpu: Duration::from_secs_f64(limits.cpu_seconds),
+        memory_bytes: limits.memory_mib << 20,
+        processes: u32::try_from(limits.processes).unwrap_or(u32::MAX),
+        output_bytes: limits.output_kib << 10,
+        disk_bytes: limits.disk_mib << 20,
+    }
+}
+
+/// What a method's author is told is made of the method's own output and our sentences, nothing else.
+fn predictions(outcome: &Outcome, ids: &[RowId]) -> Result<Vec<Label>, String> {
+    if outcome.ended != Ended::Exited(0) {
+        let said = tail(&outcome.stderr);
+        let said = said.trim();
+        let colon = if said.is_empty() { "" } else { ": " };
+        return Err(format!("the method ended with {}{colon}{said}", outcome.ended));
+    }
+    let Some(bytes) = outcome.collected.get(PREDICTIONS) else {
+        let why = outcome.not_collected.get(PREDICTIONS).map_or("it is missing", String::as_str);
+        return Err(format!("{PREDICTIONS} in $AAR_OUT cannot be read: {why}"));
+    };
+    aar_problem::read_predictions(bytes, ids).map_err(|error| format!("{PREDICTIONS}: {error}"))
+}
+
+/// The last 4 KiB as text; control characters other than line ends are replaced.
+fn tail(bytes: &[u8]) -> String {
+    let start = bytes.len().saturating_sub(4_096);
+    let text = String::from_utf8_lossy(&bytes[start..]);
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aar_core::method::LAB_COMMAND;
+
+    #[test]
+    fn the_lab_is_named_by_the_first_word_only() {
+        assert!(LAB.ends_with(LAB_COMMAND));
+    }
+
+    #[test]
+    fn a_tail_is_bounded_printable_text() {
+        let mut noise = vec![b'x'; 10_000];
+        noise.extend_from_slice(b"end\x1b[31m\n\xff");
+        let text = tail(&noise);
+        assert!(text.len() <= 4_100 && text.contains("end [31m\n"));
+    }
+}

@@ -1,0 +1,145 @@
+//! Who is asking: tokens and what they open.
+
+use super::Hub;
+use crate::api::Me;
+use crate::db::read;
+use crate::error::{HubError, Result};
+use aar_core::access::Scope;
+use aar_core::digest::Digest;
+use aar_core::event::Event;
+use aar_core::id::Name;
+use std::fmt;
+
+/// A secret of 256 random bits, written as 64 hexadecimal digits. The hub keeps only its hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The secret itself, to be handed to its holder.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// The holder of a valid token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// Its name.
+    pub name: Name,
+    /// What it may do.
+    pub scope: Scope,
+}
+
+impl Hub {
+    /// Lets a researcher take part and gives it its token. One that joined before keeps its
+    /// direction, and its earlier token is void.
+    ///
+    /// # Errors
+    /// If the name is reserved, the study is full or closed, or writing fails.
+    pub fn join(&self, researcher: &Name, direction: &str) -> Result<Token> {
+        if [read::BASELINE, read::PUBLISHED].contains(&researcher.as_str()) {
+            return Err(HubError::invalid(format!(
+                "the name {researcher} is reserved"
+            )));
+        }
+        let mut writer = self.write()?;
+        let joined = read::researchers(&writer.db)?;
+        let mut events = Vec::new();
+        if joined.iter().all(|(name, _)| name != researcher) {
+            if joined.len() >= self.study.researchers {
+                let why = format!("the study has its {} researchers already", joined.len());
+                return Err(HubError::Conflict(why));
+            }
+            let direction = direction.to_owned();
+            events.push(Event::ResearcherJoined {
+                researcher: researcher.clone(),
+                direction,
+            });
+        }
+        let token = new_token()?;
+        events.push(issued(researcher, Scope::Researcher, &token));
+        self.commit(&mut writer, &events)?;
+        Ok(token)
+    }
+
+    /// Gives out a token of another scope than a researcher's; the holder's earlier one is void.
+    ///
+    /// # Errors
+    /// If the scope is a researcher's, the study is closed, or writing fails.
+    pub fn issue_token(&self, holder: &Name, scope: Scope) -> Result<Token> {
+        if scope == Scope::Researcher {
+            return Err(HubError::invalid("a researcher gets its token by joining"));
+        }
+        let token = new_token()?;
+        self.commit(&mut *self.write()?, &[issued(holder, scope, &token)])?;
+        Ok(token)
+    }
+
+    /// Finds out who holds a token.
+    ///
+    /// # Errors
+    /// [`HubError::Unauthorised`] if nobody does.
+    pub fn authenticate(&self, token: &str) -> Result<Caller> {
+        let hash = Digest::of(token.as_bytes());
+        let mut found = None;
+        // Every hash is compared in full, so the time taken says nothing about any of them.
+        let tokens = read::tokens(&*self.read()?)?;
+        for (name, scope, known) in tokens {
+            if same(hash.as_bytes(), known.as_bytes()) {
+                found = Some((name, scope));
+            }
+        }
+        let (name, scope) = found.ok_or(HubError::Unauthorised)?;
+        Ok(Caller {
+            name,
+            scope: read::word(scope)?,
+        })
+    }
+
+    /// Tells a caller who it is.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn me(&self, caller: &Caller) -> Result<Me> {
+        let researchers = read::researchers(&*self.read()?)?;
+        let own = researchers
+            .into_iter()
+            .find(|(name, _)| *name == caller.name);
+        let direction = own.map_or_else(String::new, |(_, direction)| direction);
+        Ok(Me {
+            name: caller.name.clone(),
+            scope: caller.scope,
+            direction,
+        })
+    }
+}
+
+fn issued(holder: &Name, scope: Scope, token: &Token) -> Event {
+    let token_hash = Digest::of(token.secret().as_bytes());
+    Event::TokenIssued {
+        holder: holder.clone(),
+        scope,
+        token_hash,
+    }
+}
+
+fn new_token() -> Result<Token> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|error| HubError::io("drawing a token", std::io::Error::other(error)))?;
+    Ok(Token(hex::encode(secret)))
+}
+
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    a.iter()
+        .zip(b)
+        .fold(0, |difference, (x, y)| difference | (x ^ y))
+        == 0
+}

@@ -1,0 +1,220 @@
+//! Budgets are hard, also when everybody pulls at once.
+
+use crate::support::{Lab, finish, labels, study};
+use aar_core::budget::{Budget, Resource};
+use aar_core::event::RunEnd;
+use aar_core::study::Study;
+use aar_hub::HubError;
+use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Run};
+use std::sync::atomic::Ordering;
+
+fn with(budget: Budget) -> Study {
+    Study { budget, ..study() }
+}
+
+#[test]
+fn twenty_at_once_get_five() {
+    let lab = Lab::of(&with(Budget {
+        evaluations: 5,
+        experiments: 5,
+        ..Budget::default()
+    }));
+    let ada = lab.join("ada");
+    let snapshots: Vec<_> = (0..20)
+        .map(|n| lab.store(&ada, &format!("method-{n}")))
+        .collect();
+    let (hub, ada) = (&lab.hub, &ada);
+    let granted = |ask: &(dyn Fn(usize) -> bool + Sync)| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..20).map(|n| scope.spawn(move || ask(n))).collect();
+            threads
+                .into_iter()
+                .filter(|_| true)
+                .map(|t| t.join().unwrap())
+                .filter(|ok| *ok)
+                .count()
+        })
+    };
+    assert_eq!(
+        granted(&|n| hub.request_evaluation(ada, snapshots[n]).is_ok()),
+        5
+    );
+    assert_eq!(
+        granted(&|n| hub.request_experiment(ada, snapshots[n], None).is_ok()),
+        5
+    );
+    let refused = hub.request_experiment(ada, snapshots[0], None).unwrap_err();
+    assert!(matches!(
+        refused,
+        HubError::Budget {
+            resource: Resource::Experiments,
+            ..
+        }
+    ));
+    // Settling does not make room.
+    while let Some(job) = hub.next_job().unwrap() {
+        finish(hub, &job, 10);
+    }
+    assert!(hub.request_experiment(ada, snapshots[0], None).is_err());
+    let budget = hub.budget(ada).unwrap();
+    assert_eq!(
+        (budget.spent.evaluations, budget.reserved_evaluations),
+        (5, 0)
+    );
+    assert_eq!(
+        (budget.spent.experiments, budget.reserved_experiments),
+        (5, 0)
+    );
+    assert_eq!(
+        (budget.evaluations_left(), budget.experiments_left()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn the_same_snapshot_at_once_is_one_evaluation() {
+    let lab = Lab::new();
+    let ada = lab.join("ada");
+    let snapshot = lab.store(&ada, "one");
+    let ids = std::thread::scope(|scope| {
+        let ask = || lab.hub.request_evaluation(&ada, snapshot).unwrap().id;
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    assert_eq!(lab.hub.budget(&ada).unwrap().reserved_evaluations, 1);
+}
+
+#[test]
+fn a_failed_evaluation_is_refunded_but_its_computing_is_not() {
+    let lab = Lab::of(&with(Budget {
+        evaluations: 1,
+        ..Budget::default()
+    }));
+    let ada = lab.join("ada");
+    let snapshot = lab.store(&ada, "broken");
+    for round in 1..=3 {
+        let id = lab.hub.request_evaluation(&ada, snapshot).unwrap().id;
+        lab.hub.next_job().unwrap().unwrap();
+        let outcome = EvaluationOutcome::Failed("line 3: field label: found 2".to_owned());
+        lab.hub.finish_evaluation(id, outcome, 4.0).unwrap();
+        let view = lab.hub.evaluation(id).unwrap();
+        assert_eq!(view.reason.as_deref(), Some("line 3: field label: found 2"));
+        let spent = lab.hub.budget(&ada).unwrap().spent;
+        assert_eq!(
+            (spent.evaluations, spent.compute_seconds),
+            (0, 4.0 * f64::from(round))
+        );
+    }
+    lab.evaluate(&ada, snapshot, 100);
+    let other = lab.store(&ada, "other");
+    assert!(lab.hub.request_evaluation(&ada, other).is_err());
+}
+
+#[test]
+fn spent_compute_stops_new_requests_and_those_that_wait() {
+    let lab = Lab::of(&with(Budget {
+        compute_seconds: 1.0,
+        ..Budget::default()
+    }));
+    let ada = lab.join("ada");
+    let snapshot = lab.store(&ada, "hungry");
+    let first = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    let second = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    let third = lab.hub.request_evaluation(&ada, snapshot).unwrap().id;
+    let job = lab.hub.next_job().unwrap().unwrap();
+    assert_eq!(job.run, Run::Experiment(first));
+    finish(&lab.hub, &job, 0);
+    let refused = lab
+        .hub
+        .request_experiment(&ada, snapshot, None)
+        .unwrap_err();
+    assert!(matches!(
+        refused,
+        HubError::Budget {
+            resource: Resource::ComputeSeconds,
+            ..
+        }
+    ));
+    assert!(lab.hub.next_job().unwrap().is_none());
+    let reason = lab.hub.experiment(&ada, second).unwrap().reason.unwrap();
+    assert!(reason.contains("compute seconds"), "{reason}");
+    assert!(lab.hub.evaluation(third).unwrap().state.is_final());
+    assert_eq!(lab.hub.budget(&ada).unwrap().spent.evaluations, 0);
+}
+
+#[test]
+fn closing_refuses_new_work_and_says_so() {
+    let lab = Lab::new();
+    let ada = lab.join("ada");
+    let (known, other) = (lab.store(&ada, "known"), lab.store(&ada, "other"));
+    lab.evaluate(&ada, known, 50);
+    lab.time.fetch_add(60 * 60_000, Ordering::SeqCst);
+    let closing = |error: HubError| matches!(error, HubError::Closing { .. });
+    assert!(closing(
+        lab.hub.request_experiment(&ada, known, None).unwrap_err()
+    ));
+    assert!(closing(
+        lab.hub.request_evaluation(&ada, other).unwrap_err()
+    ));
+    assert!(closing(
+        lab.hub
+            .put_snapshot(&ada, &crate::support::files("x"), &[])
+            .unwrap_err()
+    ));
+    assert!(
+        lab.hub.request_evaluation(&ada, known).is_ok(),
+        "what is known is still told"
+    );
+    assert!(lab.hub.budget(&ada).unwrap().closing);
+    lab.hub.set_deadline(u64::MAX).unwrap();
+    assert!(lab.hub.request_evaluation(&ada, other).is_ok());
+    assert_eq!(lab.hub.fail_waiting("the study ended").unwrap(), 1);
+}
+
+#[test]
+fn the_trusted_side_cannot_record_nonsense() {
+    let lab = Lab::new();
+    let ada = lab.join("ada");
+    let snapshot = lab.store(&ada, "one");
+    let id = lab.hub.request_evaluation(&ada, snapshot).unwrap().id;
+    let predicted = EvaluationOutcome::Predictions;
+    let short = vec![labels()[1..].to_vec(); 5];
+    assert!(
+        lab.hub
+            .finish_evaluation(id, predicted(short), 1.0)
+            .is_err()
+    );
+    assert!(
+        lab.hub
+            .finish_evaluation(id, predicted(vec![labels(); 4]), 1.0)
+            .is_err()
+    );
+    assert!(
+        lab.hub
+            .finish_evaluation(id, predicted(vec![labels(); 5]), f64::NAN)
+            .is_err()
+    );
+    lab.hub
+        .finish_evaluation(id, predicted(vec![labels(); 5]), 1.0)
+        .unwrap();
+    assert!(
+        lab.hub
+            .finish_evaluation(id, predicted(vec![labels(); 5]), 1.0)
+            .is_err(),
+        "twice"
+    );
+    let run = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    let outcome = ExperimentOutcome {
+        end: RunEnd::Good,
+        output: format!("start{}ä", "x".repeat(9_000)),
+        compute_seconds: 0.5,
+    };
+    lab.hub.finish_experiment(run, outcome.clone()).unwrap();
+    assert!(lab.hub.finish_experiment(run, outcome).is_err(), "twice");
+    let kept = lab.hub.experiment(&ada, run).unwrap().output.unwrap();
+    assert!(kept.len() <= 8 << 10 && kept.ends_with('ä') && !kept.contains("start"));
+}

@@ -1,0 +1,17 @@
+//! Tests of the hub over its real parts: SQLite and ledger files, the HTTP server, the client.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop there"
+)]
+
+mod budgets;
+mod endpoints;
+mod forum;
+mod ledger;
+mod queue;
+mod recovery;
+mod round;
+mod secrecy;
+mod snapshots;
+mod support;

@@ -1,0 +1,133 @@
+//! Whose turn it is.
+
+use crate::support::{Lab, files, finish, predictions};
+use aar_core::board::Group;
+use aar_core::id::{Seed, SnapshotId};
+use aar_hub::hub::{NewReplication, Run};
+use std::time::Duration;
+
+#[test]
+fn least_used_first_and_experiments_before_evaluations() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let (one, two) = (lab.store(&ada, "one"), lab.store(&bob, "two"));
+    lab.hub.request_evaluation(&ada, one).unwrap();
+    for _ in 0..3 {
+        lab.hub.request_experiment(&ada, one, None).unwrap();
+    }
+    lab.hub.request_experiment(&bob, two, None).unwrap();
+    let mut order = Vec::new();
+    while let Some(job) = lab.hub.next_job().unwrap() {
+        let scored = matches!(job.run, Run::Evaluation(_));
+        order.push(format!(
+            "{}{}",
+            job.researcher,
+            if scored { "!" } else { "" }
+        ));
+        finish(&lab.hub, &job, 0);
+    }
+    // At equal shares the lower number goes first, then Bob has used nothing yet.
+    assert_eq!(order, ["ada", "bob", "ada", "ada", "ada!"]);
+}
+
+#[test]
+fn parallel_slots_are_shared_before_anything_is_charged() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let (one, two) = (lab.store(&ada, "one"), lab.store(&bob, "two"));
+    for _ in 0..3 {
+        lab.hub.request_experiment(&ada, one, None).unwrap();
+    }
+    lab.hub.request_experiment(&bob, two, None).unwrap();
+    let first = lab.hub.next_job().unwrap().unwrap();
+    let second = lab.hub.next_job().unwrap().unwrap();
+    assert_eq!(
+        (first.researcher, second.researcher),
+        (ada.clone(), bob.clone())
+    );
+    // A run that compute gives back waits again and costs nothing.
+    lab.hub.put_back(second.run).unwrap();
+    assert_eq!(lab.hub.next_job().unwrap().unwrap().run, second.run);
+    assert_eq!(lab.hub.budget(&bob).unwrap().spent.compute_seconds, 0.0);
+}
+
+#[test]
+fn waiting_for_a_job_ends_in_time() {
+    let lab = Lab::new();
+    assert!(
+        lab.hub
+            .wait_job(Duration::from_millis(50))
+            .unwrap()
+            .is_none()
+    );
+    let ada = lab.join("ada");
+    let one = lab.store(&ada, "one");
+    let hub = lab.hub.clone();
+    let waiting = std::thread::spawn(move || hub.wait_job(Duration::from_secs(10)).unwrap());
+    std::thread::sleep(Duration::from_millis(50));
+    lab.hub.request_experiment(&ada, one, None).unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap().snapshot, one);
+}
+
+fn replicated(lab: &Lab, snapshot: SnapshotId, promoted: bool) -> aar_hub::error::Result<()> {
+    let new = NewReplication {
+        snapshot,
+        problem: "chat@1".parse().unwrap(),
+        seeds: vec![Seed(1), Seed(2)],
+        predictions: vec![predictions(5); 2],
+        promoted,
+        compute_seconds: 1.0,
+    };
+    lab.hub.record_replication(new).map(drop)
+}
+
+#[test]
+fn claims_are_what_beats_the_incumbent() {
+    let lab = Lab::new();
+    let ada = lab.join("ada");
+    let base = lab
+        .hub
+        .put_trusted_snapshot(Group::Baseline, &files("vanilla"))
+        .unwrap();
+    lab.hub.request_baseline_evaluation(base).unwrap();
+    finish(&lab.hub, &lab.hub.next_job().unwrap().unwrap(), 350);
+    let again = lab.hub.request_evaluation(&ada, base).unwrap();
+    assert_eq!(
+        again.researcher.as_str(),
+        "baseline",
+        "answered by the hub's own"
+    );
+    assert!(lab.hub.claims().unwrap().is_empty());
+    let worse = lab.store(&ada, "worse");
+    let same = lab.store(&ada, "same");
+    let good = lab.store(&ada, "good");
+    let best = lab.store(&ada, "best");
+    lab.evaluate(&ada, worse, 400);
+    // .6495 floors to the step below the bar, .6595 to the bar itself.
+    lab.evaluate(&ada, same, 341);
+    lab.evaluate(&ada, good, 300);
+    lab.evaluate(&ada, best, 250);
+    let claims = || {
+        lab.hub
+            .claims()
+            .unwrap()
+            .iter()
+            .map(|c| c.snapshot)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(claims(), [best, good]);
+    assert!(
+        replicated(&lab, base, true).is_err(),
+        "a baseline cannot be promoted"
+    );
+    replicated(&lab, best, false).unwrap();
+    assert_eq!(claims(), [good]);
+    assert_eq!(lab.hub.incumbent().unwrap().unwrap().snapshot, base);
+    lab.hub
+        .record_replication_failed(good, &"chat@1".parse().unwrap(), "row 17 of rank")
+        .unwrap();
+    assert!(claims().is_empty());
+    let told = lab.hub.leaderboard().unwrap().verified;
+    let told: Vec<_> = told.iter().map(|v| (v.snapshot, v.promoted)).collect();
+    assert_eq!(told, [(best, false), (good, false)]);
+}

@@ -1,0 +1,23 @@
+//! Weak-to-strong experiments on frozen activations: features, label sources, refinements,
+//! students, teachers and ceilings.
+//!
+//! The binary `aar-lab` is the *method's* half: it reads the public part of a problem and a recipe
+//! and writes predictions. `teacher` and `anchors` are the *trusted* half: they read labels, and
+//! the binary never calls them.
+
+pub mod anchors;
+pub mod bench;
+pub mod builtin;
+pub mod channel;
+pub mod elicit;
+pub mod evolve;
+pub mod experiment;
+pub mod features;
+pub mod loss;
+#[cfg(feature = "models")]
+pub mod models;
+pub mod numeric;
+pub mod refine;
+pub mod select;
+pub mod student;
+pub mod teacher;

@@ -1,0 +1,79 @@
+//! `aar-lab run recipe.toml`: runs a recipe on the problem at `$AAR_PROBLEM`.
+//!
+//! Reads `$AAR_SEED`, writes `$AAR_OUT/predictions.jsonl`, prints diagnostics as one line of JSON.
+//! `$AAR_TRIAL_ROWS` makes a cheap trial on that many train rows. Bad input: a message on standard
+//! error and exit code 2.
+
+use aar_core::id::Seed;
+use aar_core::recipe::Recipe;
+use aar_lab::experiment::{Task, run};
+use aar_problem::{MethodView, write_predictions};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+fn main() -> ExitCode {
+    match method() {
+        Ok(diagnostics) => {
+            println!("{diagnostics}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("aar-lab: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn method() -> Result<String, String> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [verb, file] = arguments.as_slice() else {
+        return Err("usage: aar-lab run recipe.toml".to_owned());
+    };
+    if verb != "run" {
+        return Err(format!(
+            "unknown command {verb:?}; usage: aar-lab run recipe.toml"
+        ));
+    }
+    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    let recipe = Recipe::from_toml(&text).map_err(|error| format!("{file}: {error}"))?;
+    let seed = Seed(whole("AAR_SEED")?.ok_or("AAR_SEED is not set")?);
+    let rows = whole("AAR_TRIAL_ROWS")?.map(|rows| rows as usize);
+    if rows.is_some_and(|rows| rows < 2) {
+        return Err("AAR_TRIAL_ROWS: at least 2 rows are needed".to_owned());
+    }
+    let out = directory("AAR_OUT")?;
+    let problem = directory("AAR_PROBLEM")?;
+    let view = MethodView::open(&problem).map_err(|error| error.to_string())?;
+    let task = Task::read(&view, &recipe, seed, rows).map_err(|error| error.to_string())?;
+    let outcome = run(&recipe, &task, seed);
+    let path = out.join("predictions.jsonl");
+    let lines = write_predictions(&view.predict.ids(), &outcome.labels);
+    write(&path, &lines)?;
+    serde_json::to_string(&outcome.diagnostics).map_err(|error| error.to_string())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn whole(name: &str) -> Result<Option<u64>, String> {
+    let Some(value) = env::var_os(name) else {
+        return Ok(None);
+    };
+    let parsed = value.to_str().and_then(|text| text.parse().ok());
+    parsed
+        .map(Some)
+        .ok_or_else(|| format!("{name}: found {value:?}, expected a whole number"))
+}
+
+fn directory(name: &str) -> Result<PathBuf, String> {
+    let path = env::var_os(name)
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("{name} is not set"))?;
+    if path.is_dir() {
+        Ok(path)
+    } else {
+        Err(format!("{name}: {} is not a directory", path.display()))
+    }
+}

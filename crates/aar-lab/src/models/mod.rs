@@ -1,0 +1,31 @@
+//! Hidden states of pretrained language models, on the CPU, in f32.
+//!
+//! Two architectures are enough for the built-in problems: SmolLM2-135M-Instruct (a Llama decoder,
+//! the strong model) and all-MiniLM-L6-v2 (a BERT encoder, the weak one). [`Weights`] finds their
+//! files, [`Embedder`] turns texts into matrices.
+//!
+//! ```no_run
+//! use aar_lab::models::{Embedder, Pooling, Tap, Weights};
+//! # fn main() -> Result<(), aar_lab::models::ModelError> {
+//! let strong = Embedder::smollm2(&Weights::installed())?;
+//! let texts = ["The city of Oslo is located in Norway.".to_owned()];
+//! let taps = [12, 20].map(|layer| Tap { layer, pooling: Pooling::Last });
+//! let states = strong.embed(&texts, &taps, &mut |done| eprintln!("{done} of 1"))?;
+//! assert_eq!((states[1].rows, states[1].cols), (1, 576));
+//! # Ok(())
+//! # }
+//! ```
+
+mod bert;
+mod embedder;
+mod error;
+mod gguf;
+mod kernel;
+mod llama;
+mod tokenize;
+mod weights;
+
+pub use embedder::{Embedder, Matrix, Pooling, Tap};
+pub use error::ModelError;
+pub use gguf::{Gguf, Tensor, Value};
+pub use weights::{MINILM_SHA256, SMOLLM2_SHA256, Weights};

@@ -1,0 +1,318 @@
+//! A whole problem, for trusted eyes: inputs, labels, weak features, commitments.
+
+use crate::error::ProblemError;
+use crate::files;
+use crate::labels::read_labels;
+use crate::layout::Layout;
+use crate::manifest::{about_faults, check_anchors, manifest_faults, read_manifest};
+use crate::table::Table;
+use crate::tensor::{Tensor, TensorFile};
+use aar_core::digest::Digest;
+use aar_core::problem::{About, ProblemManifest, Split, SplitAnchors};
+use aar_core::row::Label;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What makes commitments to labels impossible to guess.
+pub type Salt = [u8; 32];
+
+/// The name of the tensor in `weak.safetensors`.
+pub(crate) const WEAK_TENSOR: &str = "weak";
+
+/// An open problem directory. Rows and labels are in memory, tensors are read when asked for.
+#[derive(Debug)]
+pub struct Problem {
+    layout: Layout,
+    manifest: ProblemManifest,
+    about: About,
+    brief: String,
+    salt: Option<Salt>,
+    parts: BTreeMap<Split, Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    table: Table,
+    labels: Vec<Label>,
+}
+
+impl Problem {
+    /// Opens a directory that this program wrote, or that [`check`](crate::check()) found good.
+    ///
+    /// # Errors
+    /// Names the file, the line and the field of the first fault. Not looked for here: groups in
+    /// two splits, ids that are not the content hash, values that are not finite, commitments.
+    pub fn open(dir: &Path) -> Result<Self, ProblemError> {
+        let layout = Layout::new(dir);
+        let manifest = read_manifest(&layout)?;
+        let about: About = files::read_toml(&layout.about())?;
+        let mut faults = manifest_faults(&layout, &manifest);
+        faults.extend(about_faults(&layout, &about, Some(&manifest)));
+        if let Some(fault) = faults.into_iter().next() {
+            return Err(fault);
+        }
+        let brief = files::read_text(&layout.brief())?;
+        let salt = read_salt(&layout)?;
+        let mut parts = BTreeMap::new();
+        for split in Split::ALL {
+            let part = Part::open(&layout, &about, split)?;
+            let promised = manifest.rows.get(&split).copied();
+            if let Some(fault) = row_count_fault(&layout, split, part.table.len(), promised) {
+                return Err(fault);
+            }
+            parts.insert(split, part);
+        }
+        Ok(Self {
+            layout,
+            manifest,
+            about,
+            brief,
+            salt,
+            parts,
+        })
+    }
+
+    /// Where the files are.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// `problem.toml`.
+    #[must_use]
+    pub fn manifest(&self) -> &ProblemManifest {
+        &self.manifest
+    }
+
+    /// `public/about.toml`.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// `brief.md`.
+    #[must_use]
+    pub fn brief(&self) -> &str {
+        &self.brief
+    }
+
+    /// The rows of a split with the strong model's states.
+    #[must_use]
+    pub fn table(&self, split: Split) -> &Table {
+        &self.parts[&split].table
+    }
+
+    /// The labels of a split, in the order of its table.
+    #[must_use]
+    pub fn labels(&self, split: Split) -> &[Label] {
+        &self.parts[&split].labels
+    }
+
+    /// The weak model's features of a split, `[rows, options, width]`, read from disk.
+    ///
+    /// # Errors
+    /// When the file is missing, has another shape, or holds a value that is not finite.
+    pub fn weak_features(&self, split: Split) -> Result<Tensor, ProblemError> {
+        let file = TensorFile::open(&self.layout.weak(split))?;
+        file.read(
+            WEAK_TENSOR,
+            self.table(split).len(),
+            self.about.kind.options(),
+            None,
+        )
+    }
+
+    /// The salt of the commitments; published when a study is over, so that anyone can check them.
+    #[must_use]
+    pub fn salt(&self) -> Option<&Salt> {
+        self.salt.as_ref()
+    }
+
+    /// Commits to the label files as they are now and stores the commitments in `problem.toml`.
+    /// An existing salt stays, a problem without one gets `fresh`.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn commit(&mut self, fresh: Salt) -> Result<(), ProblemError> {
+        let salt = match self.salt {
+            Some(salt) => salt,
+            None => {
+                files::write_new(&self.layout.salt(), write_salt(&fresh).as_bytes(), 0o600)?;
+                *self.salt.insert(fresh)
+            }
+        };
+        let mut manifest = self.manifest.clone();
+        for split in Split::ALL {
+            manifest
+                .commitments
+                .insert(split, commitment_of(&self.layout, &salt, split)?);
+        }
+        self.store(manifest)
+    }
+
+    /// Do the label files still match the commitments? A problem without commitments matches.
+    ///
+    /// # Errors
+    /// Names the first label file that does not match, or that the salt is missing.
+    pub fn verify_commitments(&self) -> Result<(), ProblemError> {
+        let mut faults = commitment_faults(&self.layout, &self.manifest, self.salt.as_ref());
+        faults.drain(..).next().map_or(Ok(()), Err)
+    }
+
+    /// Stores measured anchors in `problem.toml`, in place of all that were there.
+    ///
+    /// # Errors
+    /// When an anchor makes no sense (field named), or the file cannot be written.
+    pub fn set_anchors(
+        &mut self,
+        anchors: BTreeMap<Split, SplitAnchors>,
+    ) -> Result<(), ProblemError> {
+        check_anchors(&self.layout, &anchors, self.manifest.hard)?;
+        self.store(ProblemManifest {
+            anchors,
+            ..self.manifest.clone()
+        })
+    }
+
+    /// The digest of every file of the problem, by its path in the directory.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is neither a file nor a directory.
+    pub fn file_digests(&self) -> Result<BTreeMap<PathBuf, Digest>, ProblemError> {
+        let mut digests = BTreeMap::new();
+        for file in files_below(self.layout.dir())? {
+            let bytes = fs::read(&file).map_err(ProblemError::io(&file))?;
+            let name = file
+                .strip_prefix(self.layout.dir())
+                .unwrap_or(&file)
+                .to_owned();
+            digests.insert(name, Digest::of(&bytes));
+        }
+        Ok(digests)
+    }
+
+    fn store(&mut self, manifest: ProblemManifest) -> Result<(), ProblemError> {
+        let file = self.layout.manifest();
+        files::replace(&file, files::to_toml(&file, &manifest)?.as_bytes(), 0o644)?;
+        self.manifest = manifest;
+        Ok(())
+    }
+}
+
+impl Part {
+    fn open(layout: &Layout, about: &About, split: Split) -> Result<Self, ProblemError> {
+        let mut about = about.clone();
+        let activations = layout.activations(split);
+        if activations_optional(split) && !activations.exists() {
+            about.activations.clear();
+        }
+        let table = Table::open(&about, &layout.inputs(split), &activations)?;
+        let labels = read_labels(&layout.labels(split), &table.ids())?;
+        Ok(Self { table, labels })
+    }
+}
+
+/// Weak teachers learn from weak features: the strong model's states of their rows are a luxury.
+pub(crate) fn activations_optional(split: Split) -> bool {
+    split == Split::Teacher
+}
+
+pub(crate) fn row_count_fault(
+    layout: &Layout,
+    split: Split,
+    found: usize,
+    promised: Option<usize>,
+) -> Option<ProblemError> {
+    let promised = promised.filter(|&promised| promised != found)?;
+    let file = layout.inputs(split);
+    let reason = format!("found {promised}, but {} has {found} rows", file.display());
+    Some(ProblemError::field(
+        &layout.manifest(),
+        &format!("rows.{split}"),
+        reason,
+    ))
+}
+
+/// The salted hash of a label file, with the split's name in it so that files cannot be exchanged.
+pub(crate) fn commitment(salt: &Salt, split: Split, labels: &[u8]) -> Digest {
+    Digest::of_parts(&[salt, split.as_str().as_bytes(), labels])
+}
+
+fn commitment_of(layout: &Layout, salt: &Salt, split: Split) -> Result<Digest, ProblemError> {
+    let file = layout.labels(split);
+    let labels = fs::read(&file).map_err(ProblemError::io(&file))?;
+    Ok(commitment(salt, split, &labels))
+}
+
+/// Every label file that does not match its commitment.
+pub(crate) fn commitment_faults(
+    layout: &Layout,
+    manifest: &ProblemManifest,
+    salt: Option<&Salt>,
+) -> Vec<ProblemError> {
+    let Some(salt) = salt else {
+        if manifest.commitments.is_empty() {
+            return Vec::new();
+        }
+        let reason = "is missing, so the commitments in problem.toml cannot be checked; restore it";
+        return vec![ProblemError::content(&layout.salt(), reason)];
+    };
+    let mut faults = Vec::new();
+    for (&split, promised) in &manifest.commitments {
+        match commitment_of(layout, salt, split) {
+            Ok(found) if found == *promised => {}
+            Ok(_) => {
+                let reason = format!(
+                    "does not match field commitments.{split} of problem.toml: labels or salt were \
+                     changed after they were committed to; restore them"
+                );
+                faults.push(ProblemError::content(&layout.labels(split), reason));
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    faults
+}
+
+/// The salt, if the problem has one.
+pub(crate) fn read_salt(layout: &Layout) -> Result<Option<Salt>, ProblemError> {
+    let file = layout.salt();
+    if !file.exists() {
+        return Ok(None);
+    }
+    let text = files::read_text(&file)?;
+    let mut salt = Salt::default();
+    hex::decode_to_slice(text.trim_end(), &mut salt).map_err(|error| {
+        let reason = format!("expected 64 hexadecimal digits: {error}");
+        ProblemError::at(&file, 1, "salt", reason)
+    })?;
+    Ok(Some(salt))
+}
+
+pub(crate) fn write_salt(salt: &Salt) -> String {
+    format!("{}\n", hex::encode(salt))
+}
+
+/// All files below a directory, sorted. Links are refused: what they point to could change.
+pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>, ProblemError> {
+    let mut found = Vec::new();
+    let mut pending = vec![dir.to_owned()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).map_err(ProblemError::io(&dir))? {
+            let entry = entry.map_err(ProblemError::io(&dir))?;
+            let path = entry.path();
+            let kind = entry.file_type().map_err(ProblemError::io(&path))?;
+            if kind.is_dir() {
+                pending.push(path);
+            } else if kind.is_file() {
+                found.push(path);
+            } else {
+                let reason = "is neither a file nor a directory; put a plain file there";
+                return Err(ProblemError::content(&path, reason));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,173 @@
+//! Writing a problem directory: all of it or nothing.
+
+use crate::check::{CheckFailed, check};
+use crate::error::ProblemError;
+use crate::files;
+use crate::layout::Layout;
+use crate::prediction::write_predictions;
+use crate::table::{Row, write_rows};
+use crate::tensor::{Tensor, encode};
+use crate::vault::{Salt, WEAK_TENSOR, commitment, write_salt};
+use aar_core::problem::{About, PROBLEM_FORMAT, ProblemManifest, Split, TeacherSpec};
+use aar_core::row::{Label, RowId};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use thiserror::Error;
+
+/// Everything that a problem directory is made of; counts and commitments follow from it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ProblemParts {
+    /// The public description.
+    pub about: About,
+    /// What researchers are told, as Markdown.
+    pub brief: String,
+    /// Are the answers public?
+    pub practice: bool,
+    /// Is no gap or no signal expected?
+    pub hard: bool,
+    /// How weak teachers are trained.
+    pub teacher: TeacherSpec,
+    /// Exact duplicates that were left out.
+    pub duplicates: usize,
+    /// What keeps the commitments from being guessed; fresh random bytes.
+    pub salt: Salt,
+    /// All four splits.
+    pub splits: BTreeMap<Split, SplitParts>,
+}
+
+/// One split; rows, labels and tensors in the same order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SplitParts {
+    /// What is asked.
+    pub rows: Vec<Row>,
+    /// What is true.
+    pub labels: Vec<Label>,
+    /// One tensor `[rows, options, width]` for each entry of `About::activations`, in its order.
+    pub activations: Vec<Tensor>,
+    /// The weak model's features, `[rows, options, width]`.
+    pub weak: Tensor,
+}
+
+/// Why no problem directory was written.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// A file could not be written, or a value has no place in its file.
+    #[error(transparent)]
+    File(#[from] ProblemError),
+    /// The parts do not make a good problem.
+    #[error(transparent)]
+    Invalid(#[from] CheckFailed),
+    /// There is something already.
+    #[error("{} exists already; remove it or choose another directory", .0.display())]
+    Exists(std::path::PathBuf),
+}
+
+/// Writes, checks and only then shows a problem directory at `dir`, which must not exist.
+///
+/// # Errors
+/// In every case there is nothing at `dir` afterwards that was not there before.
+pub fn write_problem(dir: &Path, parts: &ProblemParts) -> Result<(), WriteError> {
+    if dir.symlink_metadata().is_ok() {
+        return Err(WriteError::Exists(dir.to_owned()));
+    }
+    let parent = files::parent(dir);
+    fs::create_dir_all(parent).map_err(ProblemError::io(parent))?;
+    // Beside its place, so that a rename suffices; removed again on every early return.
+    let draft = tempfile::Builder::new()
+        .prefix(".problem-")
+        .tempdir_in(parent)
+        .map_err(ProblemError::io(parent))?;
+    write_files(&Layout::new(draft.path()), parts)?;
+    check(draft.path()).map_err(|mut failed| {
+        failed
+            .faults
+            .iter_mut()
+            .for_each(|fault| fault.rebase(draft.path(), dir));
+        failed
+    })?;
+    fs::set_permissions(draft.path(), Permissions::from_mode(0o755))
+        .map_err(ProblemError::io(draft.path()))?;
+    fs::rename(draft.path(), dir).map_err(ProblemError::io(dir))?;
+    // Moved away: there is nothing left to remove.
+    let _ = draft.keep();
+    files::sync_parent(dir)?;
+    Ok(())
+}
+
+fn write_files(layout: &Layout, parts: &ProblemParts) -> Result<(), ProblemError> {
+    make_dir(&layout.public(), 0o755)?;
+    make_dir(&layout.vault(), 0o700)?;
+    let mut manifest = ProblemManifest {
+        format: PROBLEM_FORMAT,
+        id: parts.about.id.clone(),
+        practice: parts.practice,
+        hard: parts.hard,
+        rows: BTreeMap::new(),
+        duplicates: parts.duplicates,
+        teacher: parts.teacher.clone(),
+        anchors: BTreeMap::new(),
+        commitments: BTreeMap::new(),
+    };
+    for (&split, part) in &parts.splits {
+        let labels = write_split(layout, &parts.about, split, part)?;
+        manifest.rows.insert(split, part.rows.len());
+        manifest
+            .commitments
+            .insert(split, commitment(&parts.salt, split, labels.as_bytes()));
+    }
+    let about = files::to_toml(&layout.about(), &parts.about)?;
+    files::write_new(&layout.about(), about.as_bytes(), 0o644)?;
+    files::write_new(&layout.brief(), parts.brief.as_bytes(), 0o644)?;
+    files::write_new(&layout.salt(), write_salt(&parts.salt).as_bytes(), 0o600)?;
+    let manifest = files::to_toml(&layout.manifest(), &manifest)?;
+    files::write_new(&layout.manifest(), manifest.as_bytes(), 0o644)
+}
+
+/// Writes the files of one split and returns its label file.
+fn write_split(
+    layout: &Layout,
+    about: &About,
+    split: Split,
+    part: &SplitParts,
+) -> Result<String, ProblemError> {
+    let file = layout.labels(split);
+    if part.labels.len() != part.rows.len() {
+        let (labels, rows) = (part.labels.len(), part.rows.len());
+        return Err(ProblemError::content(
+            &file,
+            format!("{labels} labels for {rows} rows"),
+        ));
+    }
+    let mode = if split.is_public() { 0o644 } else { 0o600 };
+    if split.is_public() {
+        make_dir(files::parent(&layout.inputs(split)), 0o755)?;
+    }
+    make_dir(files::parent(&file), 0o700)?;
+    let ids: Vec<RowId> = part.rows.iter().map(|row| row.id).collect();
+    let labels = write_predictions(&ids, &part.labels);
+    files::write_new(&file, labels.as_bytes(), 0o600)?;
+    files::write_new(
+        &layout.inputs(split),
+        write_rows(&part.rows).as_bytes(),
+        mode,
+    )?;
+    if !part.activations.is_empty() {
+        let names = about.activations.iter().map(|spec| spec.tensor_name());
+        let tensors: Vec<_> = names.zip(&part.activations).collect();
+        let file = layout.activations(split);
+        files::write_new(&file, &encode(&file, &tensors)?, mode)?;
+    }
+    let file = layout.weak(split);
+    let bytes = encode(&file, &[(WEAK_TENSOR.to_owned(), &part.weak)])?;
+    files::write_new(&file, &bytes, 0o600)?;
+    Ok(labels)
+}
+
+fn make_dir(dir: &Path, mode: u32) -> Result<(), ProblemError> {
+    DirBuilder::new()
+        .mode(mode)
+        .create(dir)
+        .map_err(ProblemError::io(dir))
+}

@@ -1,0 +1,153 @@
+//! One problem of a study, ready for methods to run on: its teachers, its views, its truth.
+
+use crate::board::RankTruth;
+use aar_compute::View;
+use aar_core::id::Seed;
+use aar_core::problem::Split;
+use aar_lab::teacher::Teacher;
+use aar_problem::{Layout, Problem, ProblemError, write_weak_labels};
+use aar_stats::{Anchors, Groups, StatsError};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use thiserror::Error;
+
+/// Why a problem cannot be run on.
+#[derive(Debug, Error)]
+pub enum TestbedError {
+    /// The directory is not a good problem.
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
+    /// A weak teacher could not be trained.
+    #[error("weak teacher {seed} of {problem}: {reason}")]
+    Teacher {
+        /// The teacher's seed.
+        seed: Seed,
+        /// The problem's directory.
+        problem: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Weak labels could not be written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Accuracies between which nothing can be measured.
+    #[error("{problem}: split {split} has no usable anchors: {reason}")]
+    Anchors {
+        /// The problem's directory.
+        problem: PathBuf,
+        /// The split.
+        split: Split,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An open problem with the weak labels of the teachers that were trained so far.
+#[derive(Debug)]
+pub struct Testbed {
+    problem: Problem,
+    weak: PathBuf,
+    training: Mutex<()>,
+}
+
+impl Testbed {
+    /// Opens the problem in `dir`; weak labels are kept in `weak`, one file for each teacher.
+    ///
+    /// # Errors
+    /// If the problem is malformed or `weak` cannot be made.
+    pub fn open(dir: &Path, weak: &Path) -> Result<Self, TestbedError> {
+        let problem = Problem::open(dir)?;
+        fs::create_dir_all(weak).map_err(failed(weak))?;
+        Ok(Self { problem, weak: weak.to_owned(), training: Mutex::new(()) })
+    }
+
+    /// The problem itself.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// What a method sees that learns from teacher `seed` and predicts `split`.
+    ///
+    /// # Errors
+    /// If the teacher cannot be trained or its labels cannot be written.
+    pub fn view(&self, split: Split, seed: Seed) -> Result<View, TestbedError> {
+        let layout = self.problem.layout();
+        let activations = !self.problem.about().activations.is_empty();
+        Ok(View {
+            about: layout.about(),
+            brief: layout.brief(),
+            train: parent(layout, Split::Train),
+            weak: self.weak_labels(seed)?,
+            predict_inputs: layout.inputs(split),
+            predict_activations: activations.then(|| layout.activations(split)),
+            predict_ids: self.problem.table(split).ids(),
+        })
+    }
+
+    /// What is true on the sealed rows.
+    ///
+    /// # Errors
+    /// If the problem has no usable anchors there.
+    pub fn truth(&self) -> Result<RankTruth, TestbedError> {
+        rank_truth(&self.problem)
+    }
+
+    /// The file with the weak labels of teacher `seed`, made at the first call.
+    fn weak_labels(&self, seed: Seed) -> Result<PathBuf, TestbedError> {
+        let path = self.weak.join(format!("{seed}.jsonl"));
+        let _one_at_a_time = self.training.lock().unwrap_or_else(PoisonError::into_inner);
+        if path.exists() {
+            return Ok(path);
+        }
+        let refuse = |reason: String| TestbedError::Teacher {
+            seed,
+            problem: self.problem.layout().dir().to_owned(),
+            reason,
+        };
+        let teacher = Teacher::train(&self.problem, seed).map_err(|e| refuse(e.to_string()))?;
+        let labels = teacher.soft_labels(&self.problem, Split::Train).map_err(|e| refuse(e.to_string()))?;
+        let text = write_weak_labels(&self.problem.table(Split::Train).ids(), &labels);
+        // Renamed when whole, so that a file that is there is complete.
+        let partial = path.with_extension("partial");
+        fs::write(&partial, text).map_err(failed(&partial))?;
+        fs::set_permissions(&partial, fs::Permissions::from_mode(0o644)).map_err(failed(&partial))?;
+        fs::rename(&partial, &path).map_err(failed(&path))?;
+        Ok(path)
+    }
+}
+
+/// What is true on the sealed rows of a problem.
+pub(crate) fn rank_truth(problem: &Problem) -> Result<RankTruth, TestbedError> {
+    let refuse = |reason: String| TestbedError::Anchors {
+        problem: problem.layout().dir().to_owned(),
+        split: Split::Rank,
+        reason,
+    };
+    let anchors = problem.manifest().anchors.get(&Split::Rank);
+    let anchors = anchors.ok_or_else(|| refuse("none were measured".to_owned()))?;
+    let anchors = Anchors::new(anchors.weak, anchors.ceiling)
+        .map_err(|error: StatsError| refuse(error.to_string()))?;
+    let rows = &problem.table(Split::Rank).rows;
+    let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
+    let labels = problem.labels(Split::Rank).to_vec();
+    Ok(RankTruth { labels, groups: Groups::from_keys(&keys), anchors })
+}
+
+fn parent(layout: &Layout, split: Split) -> PathBuf {
+    let inputs = layout.inputs(split);
+    inputs.parent().map_or_else(|| layout.public(), Path::to_owned)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> TestbedError {
+    let path = path.to_owned();
+    move |source| TestbedError::Io { path, source }
+}

@@ -1,0 +1,88 @@
+//! `aar run`: a study from its problem to its report.
+
+use crate::study::{Finished, Progress, conduct, open};
+use aar_core::study::Study;
+use aar_sandbox::{Isolation, Launcher, Sandbox};
+use anyhow::{Context, Result, bail};
+use clap::Args as ClapArgs;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `aar run` takes.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// The study's file; without one, the built-in study `demo` runs
+    study: Option<PathBuf>,
+    /// The run directory to make; by default a new one below `runs`
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Wall-clock minutes of the whole study, in place of the study's own
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// The study's seed, in place of the study's own; by default one that nobody can guess
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run methods as plain processes that can read and do whatever you can
+    #[arg(long)]
+    unsafe_no_sandbox: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let (mut study, base) = match &args.study {
+        Some(file) => (read_study(file)?, file.parent().unwrap_or(Path::new(".")).to_owned()),
+        None => (Study::default(), PathBuf::from(".")),
+    };
+    if let Some(minutes) = args.minutes {
+        study.minutes = minutes;
+    }
+    if let Some(seed) = args.seed {
+        study.seed = Some(aar_core::id::Seed(seed));
+    }
+    let isolation =
+        if args.unsafe_no_sandbox { Isolation::NoneByName } else { Isolation::Required };
+    let sandbox = Sandbox::new(Launcher::current_exe(), isolation);
+    if isolation == Isolation::Required {
+        let probe = sandbox.probe();
+        if !probe.usable {
+            let problem = probe.problem.unwrap_or_default();
+            bail!(
+                "this machine cannot isolate methods: {problem}\n`aar doctor` says more; \
+                 --unsafe-no-sandbox runs without isolation"
+            );
+        }
+    }
+    let run_dir = match &args.out {
+        Some(out) => out.clone(),
+        None => new_run_dir(study.name.as_str()),
+    };
+    let progress = Progress::new(study.minutes);
+    let opened = open(study, &base, &run_dir, &progress)?;
+    let finished = conduct(&opened, sandbox, &progress)?;
+    print(&finished, &opened.run_dir);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_study(file: &Path) -> Result<Study> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let study: Study =
+        aar_core::parse::toml(&text).with_context(|| file.display().to_string())?;
+    study.validate().map_err(anyhow::Error::msg).with_context(|| file.display().to_string())?;
+    Ok(study)
+}
+
+/// `runs/NAME`, or `runs/NAME-2` and so on if there is one already.
+fn new_run_dir(name: &str) -> PathBuf {
+    let runs = Path::new("runs");
+    let numbered = (2..).map(|number| runs.join(format!("{name}-{number}")));
+    let mut candidates = [runs.join(name)].into_iter().chain(numbered);
+    candidates.find(|path| !path.exists()).unwrap_or_else(|| runs.join(name))
+}
+
+fn print(finished: &Finished, run_dir: &Path) {
+    print!("{}", aar_web::short_board(&finished.board, &finished.main, finished.practice));
+    println!();
+    println!("report       {}", finished.report.display());
+    println!("ledger head  {}", finished.head);
+    println!("check it     aar verify {} --head {}", run_dir.display(), finished.head);
+}

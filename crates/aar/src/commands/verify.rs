@@ -1,0 +1,77 @@
+//! `aar verify`: recomputes a run from its bytes and names everything that was changed.
+
+use crate::record::Record;
+use crate::study::{REPORT_DIR, check_format};
+use aar_core::digest::Digest;
+use aar_referee::recompute;
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `aar verify` takes.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// The run directory
+    run: PathBuf,
+    /// The ledger head that was printed when the study ended: finds a rewritten chain
+    #[arg(long)]
+    head: Option<Digest>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    check_format(&args.run)?;
+    let mut recomputed = recompute(&args.run, args.head);
+    let mut faults = std::mem::take(&mut recomputed.faults);
+    let mut checked = std::mem::take(&mut recomputed.checked);
+    let head = recomputed.head;
+    if faults.is_empty() {
+        let record = Record::of(&args.run, recomputed);
+        match record.closed_tables() {
+            None => checked.push("report: the study was not closed, so it has none".to_owned()),
+            Some(digests) => {
+                let tables = record.tables()?;
+                faults.extend(table_faults(&args.run.join(REPORT_DIR), digests, &tables));
+                checked.push(format!("report: {} tables, recomputed", digests.len()));
+            }
+        }
+    }
+    for line in &checked {
+        println!("checked  {line}");
+    }
+    println!("head     {head}");
+    for fault in &faults {
+        println!("FAULT    {fault}");
+    }
+    if faults.is_empty() {
+        println!("this run verifies");
+        Ok(ExitCode::SUCCESS)
+    } else {
+        println!("this run does not verify: {} faults", faults.len());
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// Compares the tables on disk with those that the ledger names and with those that it gives.
+fn table_faults(
+    report: &Path,
+    digests: &BTreeMap<String, Digest>,
+    recomputed: &BTreeMap<String, Vec<u8>>,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, digest) in digests {
+        match fs::read(report.join(name)) {
+            Err(error) => faults.push(format!("{REPORT_DIR}/{name}: {error}")),
+            Ok(bytes) if Digest::of(&bytes) != *digest => {
+                faults.push(format!("{REPORT_DIR}/{name} was changed since the study was closed"));
+            }
+            Ok(bytes) if recomputed.get(name) != Some(&bytes) => {
+                faults.push(format!("{REPORT_DIR}/{name} is not what ledger and store give"));
+            }
+            Ok(_) => {}
+        }
+    }
+    faults
+}

@@ -1,0 +1,52 @@
+//! `aar`: automated alignment researchers. The command line: it parses, wires the rooms together, prints.
+
+mod builtin;
+mod commands;
+mod record;
+mod shipped;
+mod study;
+
+use clap::{Parser, Subcommand};
+use commands::{board, doctor, problem, run, verify};
+use std::process::ExitCode;
+
+/// Automated alignment researchers: a study's number on the board that can be believed
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a study to its end and write its report
+    Run(run::Args),
+    /// Recompute a run's commitments, ledger, store, board and tables, and name what was changed
+    Verify(verify::Args),
+    /// Show a run's verified board
+    Board(board::Args),
+    /// Work with problem directories and the built-in problems
+    #[command(subcommand)]
+    Problem(problem::Command),
+    /// Tell which isolation and limits this machine offers
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    // Sandboxes are entered by starting this very program again; nothing may happen before.
+    if let Some(code) = aar_sandbox::enter_if_asked() {
+        std::process::exit(code);
+    }
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Board(args) => board::run(&args),
+        Command::Problem(command) => problem::run(&command),
+        Command::Doctor => doctor::run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

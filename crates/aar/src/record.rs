@@ -1,0 +1,90 @@
+//! A run as the report reads it: the ledger's events and the recomputed board, with stored texts.
+
+use aar_core::board::Board;
+use aar_core::digest::Digest;
+use aar_core::event::{Event, OpenedProblem};
+use aar_core::id::SnapshotId;
+use aar_hub::snapshot;
+use aar_hub::store::{STORE_DIR, Store};
+use aar_referee::{PROMOTION_RULE, Recomputed};
+use aar_web::{Material, Report, Verification};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Everything that tables and report are made of.
+pub(crate) struct Record {
+    events: Vec<(u64, u64, Event)>,
+    board: Board,
+    head: Digest,
+    store: Store,
+}
+
+impl Record {
+    /// The record of the run in `run_dir`.
+    pub(crate) fn of(run_dir: &Path, recomputed: Recomputed) -> Self {
+        let Recomputed { entries, head, board, .. } = recomputed;
+        let events = entries.into_iter().map(|entry| (entry.seq, entry.at, entry.event)).collect();
+        Self { events, board, head, store: Store::at(&run_dir.join(STORE_DIR)) }
+    }
+
+    /// The board.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The main problem.
+    pub(crate) fn main(&self) -> Result<&OpenedProblem> {
+        let opened = match self.events.first() {
+            Some((_, _, Event::StudyOpened { problems, .. })) => problems.first(),
+            _ => None,
+        };
+        opened.context("the ledger does not begin with the study's opening")
+    }
+
+    /// The digests of the tables, if the study was closed.
+    pub(crate) fn closed_tables(&self) -> Option<&BTreeMap<String, Digest>> {
+        match self.events.last() {
+            Some((_, _, Event::StudyClosed { tables })) => Some(tables),
+            _ => None,
+        }
+    }
+
+    /// The report's tables.
+    pub(crate) fn tables(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let (snapshot, text) = (|id| self.snapshot(id), |digest| self.text(digest));
+        let material = self.material(&snapshot, &text, &Verification::NotRun);
+        aar_web::tables(&material).context("making the report's tables")
+    }
+
+    /// The report.
+    pub(crate) fn report(&self, verification: &Verification) -> Result<Report> {
+        let (snapshot, text) = (|id| self.snapshot(id), |digest| self.text(digest));
+        aar_web::report(&self.material(&snapshot, &text, verification)).context("making the report")
+    }
+
+    fn material<'a>(
+        &'a self,
+        snapshot: &'a dyn Fn(SnapshotId) -> Option<snapshot::Files>,
+        text: &'a dyn Fn(Digest) -> Option<Vec<u8>>,
+        verification: &'a Verification,
+    ) -> Material<'a> {
+        Material {
+            events: &self.events,
+            board: &self.board,
+            snapshot,
+            text,
+            head: self.head,
+            verification,
+            promotion_rule: PROMOTION_RULE,
+        }
+    }
+
+    fn snapshot(&self, id: SnapshotId) -> Option<snapshot::Files> {
+        snapshot::get(&self.store, id).ok()
+    }
+
+    fn text(&self, digest: Digest) -> Option<Vec<u8>> {
+        self.store.get(digest).ok()
+    }
+}

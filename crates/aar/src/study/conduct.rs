@@ -1,0 +1,281 @@
+//! Running an opened study: baselines and published methods first, then researchers, workers and
+//! the referee side by side, then the closing.
+
+use super::close::{self, Closing};
+use super::open::Opened;
+use super::progress::Progress;
+use super::workers::Workshop;
+use crate::builtin;
+use aar_compute::{Runner, Slots, Unpacked};
+use aar_core::board::{Board, Group, Replication};
+use aar_core::digest::Digest;
+use aar_core::id::{Name, ProblemId, Seed, SnapshotId};
+use aar_core::problem::Split;
+use aar_hub::hub::{Hub, HubSetup};
+use aar_hub::{Client, http};
+use aar_referee::{Machine, Referee, Testbed};
+use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
+use aar_sandbox::{Cancel, Sandbox};
+use anyhow::{Context, Result, anyhow};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long an evaluation of a baseline may wait in the queue.
+const BASELINE_PATIENCE: Duration = Duration::from_secs(600);
+/// How often the referee looks for claims and the progress line changes.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A study that has ended.
+pub(crate) struct Finished {
+    pub(crate) board: Board,
+    pub(crate) main: ProblemId,
+    pub(crate) practice: bool,
+    pub(crate) head: Digest,
+    pub(crate) report: PathBuf,
+}
+
+/// Runs the study to its end.
+pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) -> Result<Finished> {
+    let Opened { study, seed, run_dir, problems } = opened;
+    let main = problems.first().context("a study needs a problem")?.clone();
+    let end = progress.started() + Duration::from_secs_f64(study.minutes * 60.0);
+
+    // Sandboxes run as another user, so what they are given must not lie in a private directory.
+    let scratch = tempfile::tempdir().context("making a temporary directory")?;
+    let lab = scratch.path().join("aar-lab");
+    builtin::write_lab(&lab)?;
+    let snapshots = scratch.path().join("snapshots");
+    fs::create_dir(&snapshots).context("making a directory for snapshots")?;
+    let slots = Slots::new(study.slots);
+    let cancel = Cancel::new();
+    let machine = Machine {
+        runner: Runner::new(sandbox, lab, cancel.clone()),
+        at_once: slots.count(),
+        slots: slots.clone(),
+        unpacked: Arc::new(Unpacked::new(snapshots)),
+    };
+
+    let mut testbeds = BTreeMap::new();
+    for problem in problems {
+        let weak = run_dir.join("weak").join(problem.id.to_string());
+        testbeds.insert(problem.id.clone(), Testbed::open(&run_dir.join(&problem.directory), &weak)?);
+    }
+    let testbeds = Arc::new(testbeds);
+    let dev = testbeds.get(&main.id).context("the main problem is not open")?;
+    let setup = HubSetup {
+        dev_labels: dev.problem().labels(Split::Dev).to_vec(),
+        seeds: seeds(*seed, "dev-teacher", study.evaluation_seeds),
+        clock: Arc::new(milliseconds),
+    };
+    let hub = Arc::new(Hub::create(run_dir, study, problems, setup)?);
+    let fresh = seeds(*seed, "rank-teacher", study.replication_seeds);
+    let referee = Referee::new(Arc::clone(&hub), machine.clone(), Arc::clone(&testbeds), fresh)?;
+    let server = http::serve(Arc::clone(&hub), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+
+    let workshop = Workshop {
+        hub: Arc::clone(&hub),
+        machine,
+        testbeds,
+        main: main.id.clone(),
+        stop: AtomicBool::new(false),
+        runs: AtomicU64::new(0),
+    };
+    let closing = std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..slots.count()).map(|_| scope.spawn(|| workshop.work())).collect();
+        let conductor = Conductor { hub: &hub, referee: &referee, workshop: &workshop, progress, end };
+        let done = conductor.research(opened, &main.id, &server.base_url());
+        // Whatever happened, nobody may be left waiting.
+        workshop.stop.store(true, Ordering::Relaxed);
+        hub.stop_waiting();
+        if done.is_err() {
+            cancel.cancel();
+        }
+        let mut failures = Vec::new();
+        for worker in workers {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failures.push(error),
+                Err(_) => failures.push(anyhow!("a worker panicked")),
+            }
+        }
+        let closing = done?;
+        match failures.into_iter().next() {
+            Some(error) => Err(error.context("running a method")),
+            None => Ok(closing),
+        }
+    })?;
+    server.shutdown();
+    close::close(&hub, &referee, &main, &closing, progress)
+}
+
+struct Conductor<'a> {
+    hub: &'a Arc<Hub>,
+    referee: &'a Referee,
+    workshop: &'a Workshop,
+    progress: &'a Progress,
+    end: Instant,
+}
+
+impl Conductor<'_> {
+    fn research(&self, opened: &Opened, main: &ProblemId, url: &str) -> Result<Closing> {
+        let shipped = self.establish(main)?;
+        let study = &opened.study;
+        let stop = AtomicBool::new(false);
+        let evaluated = AtomicU64::new(0);
+        std::thread::scope(|scope| -> Result<()> {
+            let mut researchers = Vec::new();
+            for index in 0..study.researchers {
+                let direction = Direction::assign(study.directions, index);
+                let name: Name = format!("r{}", index + 1).parse().map_err(anyhow::Error::msg)?;
+                let token = self.hub.join(&name, direction.text())?;
+                let client = Client::new(url, token.secret());
+                let seed = opened.seed.derive("explorer", index as u64);
+                let config = ExplorerConfig::new(name, direction, seed);
+                let stop = &stop;
+                researchers.push(scope.spawn(move || {
+                    let pause = &std::thread::sleep;
+                    let around = Surroundings { stop, pause, progress: &|_| {} };
+                    run_explorer(&client, &config, around)
+                }));
+            }
+            self.progress.stage(&format!("{} researchers at work", study.researchers));
+            let result = self.referee_until_the_end(&shipped, main, &evaluated);
+            // New work is refused from now on; what is queued is not begun.
+            self.hub.set_deadline(self.hub.now())?;
+            stop.store(true, Ordering::Relaxed);
+            self.hub.fail_waiting("the study is closing")?;
+            for researcher in researchers {
+                match researcher.join() {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => self.progress.event(&format!("a researcher stopped: {error}")),
+                    Err(_) => self.progress.event("a researcher panicked"),
+                }
+            }
+            result
+        })?;
+        self.progress.stage("deciding the last claims");
+        while let Some(claim) = self.claim()? {
+            self.decide(claim)?;
+        }
+        Ok(Closing { baselines: shipped.baselines })
+    }
+
+    /// Baselines are evaluated and replicated, published methods replicated, on the main problem.
+    fn establish(&self, main: &ProblemId) -> Result<Shipped> {
+        let mut baselines = Vec::new();
+        let mut slowest = Duration::ZERO;
+        for method in builtin::methods()? {
+            let snapshot = self.hub.put_trusted_snapshot(method.group, &method.files)?;
+            if method.group == Group::Baseline {
+                let asked = self.hub.request_baseline_evaluation(snapshot)?;
+                self.hub.wait_evaluation(asked.id, BASELINE_PATIENCE)?;
+            }
+            let begun = Instant::now();
+            let replication = self.referee.replicate(snapshot, main)?;
+            if method.group == Group::Baseline {
+                slowest = slowest.max(begun.elapsed());
+                baselines.push(snapshot);
+            }
+            self.report_replication(replication.as_ref(), method.group)?;
+        }
+        Ok(Shipped { baselines, slowest })
+    }
+
+    fn referee_until_the_end(
+        &self,
+        shipped: &Shipped,
+        main: &ProblemId,
+        evaluated: &AtomicU64,
+    ) -> Result<()> {
+        let transfers = self.hub.problems().len().saturating_sub(1);
+        loop {
+            let open_claims = self.claims()?.len().min(4);
+            // Closing runs the best two and the baselines on each transfer problem. A researcher's
+            // method is taken to cost what the slowest baseline costs, twice over.
+            let replications = transfers * (shipped.baselines.len() + 2 * 2) + 2 * open_claims;
+            let reserve = shipped.slowest * u32::try_from(replications).unwrap_or(u32::MAX);
+            if Instant::now() + reserve >= self.end {
+                return Ok(());
+            }
+            self.show(main, evaluated)?;
+            match self.claim()? {
+                Some(claim) => self.decide(claim)?,
+                None => std::thread::sleep(TICK),
+            }
+        }
+    }
+
+    /// Claims that are still better than the incumbent: one that was overtaken has lapsed.
+    fn claims(&self) -> Result<Vec<SnapshotId>> {
+        let best = self.hub.incumbent()?.map_or(f64::NEG_INFINITY, |row| row.feedback.rank_key());
+        let claims = self.hub.claims()?.into_iter();
+        Ok(claims
+            .filter(|claim| claim.feedback.rank_key() > best)
+            .map(|claim| claim.snapshot)
+            .collect())
+    }
+
+    fn claim(&self) -> Result<Option<SnapshotId>> {
+        Ok(self.claims()?.into_iter().next())
+    }
+
+    fn decide(&self, snapshot: SnapshotId) -> Result<()> {
+        let replication = self.referee.decide(snapshot)?;
+        self.report_replication(replication.as_ref(), Group::Study)
+    }
+
+    fn report_replication(&self, replication: Option<&Replication>, group: Group) -> Result<()> {
+        let Some(replication) = replication else {
+            self.progress.event("a method failed under replication");
+            return Ok(());
+        };
+        let row = self.referee.row(replication)?;
+        let what = match (group, replication.promoted) {
+            (Group::Baseline, _) => "baseline",
+            (Group::Published, _) => "published",
+            (Group::Study, true) => "PROMOTED",
+            (Group::Study, false) => "not promoted",
+        };
+        self.progress.event(&format!(
+            "{what:<12}  {:<32}  PGR {:5.2}  [{:5.2}, {:5.2}]",
+            replication.method.as_str(),
+            row.pgr,
+            row.ci_low,
+            row.ci_high
+        ));
+        Ok(())
+    }
+
+    fn show(&self, main: &ProblemId, evaluated: &AtomicU64) -> Result<()> {
+        let board = self.hub.leaderboard()?;
+        let best = board.provisional.iter().map(|row| row.feedback.rank_key()).fold(f64::NAN, f64::max);
+        let runs = self.workshop.runs.load(Ordering::Relaxed);
+        let count = board.provisional.len() as u64;
+        evaluated.store(count, Ordering::Relaxed);
+        let promoted = board.verified.iter().filter(|row| row.promoted).count();
+        self.progress.now(&format!(
+            "{main}: {runs} runs, {count} snapshots scored, best dev PGR {best:.2}, {promoted} promoted"
+        ));
+        Ok(())
+    }
+}
+
+struct Shipped {
+    baselines: Vec<SnapshotId>,
+    slowest: Duration,
+}
+
+fn seeds(study: Seed, purpose: &str, count: usize) -> Vec<Seed> {
+    (0..count as u64).map(|index| study.derive(purpose, index)).collect()
+}
+
+fn milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

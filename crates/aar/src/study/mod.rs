@@ -1,0 +1,12 @@
+//! The orchestrator: the trusted process that opens a study, runs it and closes it.
+
+mod close;
+mod conduct;
+mod open;
+mod progress;
+mod workers;
+
+pub(crate) use close::REPORT_DIR;
+pub(crate) use conduct::{Finished, conduct};
+pub(crate) use open::{check_format, open};
+pub(crate) use progress::Progress;

@@ -1,0 +1,224 @@
+//! Opening a study: drawing or copying its problems, training anchors, writing the run directory.
+//!
+//! Everything is made in a directory beside the run directory and renamed when it is whole, so that
+//! a refused study leaves nothing behind.
+
+use super::Progress;
+use crate::builtin;
+use aar_core::digest::Digest;
+use aar_core::event::OpenedProblem;
+use aar_core::id::Seed;
+use aar_core::problem::Split;
+use aar_core::study::{RUN_FORMAT, Study};
+use aar_problem::generate::BuiltinProblem;
+use aar_problem::{Problem, check, draw_builtin, write_problem};
+use anyhow::{Context, Result, anyhow, bail};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Teacher seeds behind the anchors: cheap, and their error is in every absolute PGR.
+const ANCHOR_SEEDS: u64 = 32;
+/// The study as run, in the run directory.
+pub(crate) const STUDY_FILE: &str = "study.toml";
+
+/// An opened study: everything that must be known before the hub starts.
+pub(crate) struct Opened {
+    pub(crate) study: Study,
+    pub(crate) seed: Seed,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) problems: Vec<OpenedProblem>,
+}
+
+/// Opens `study`, whose file stands in `base`, as the new run directory `run_dir`.
+pub(crate) fn open(
+    mut study: Study,
+    base: &Path,
+    run_dir: &Path,
+    progress: &Progress,
+) -> Result<Opened> {
+    study.validate().map_err(anyhow::Error::msg)?;
+    if run_dir.exists() {
+        bail!("{} exists already: name another directory with --out", run_dir.display());
+    }
+    let seed = match study.seed {
+        Some(seed) => seed,
+        None => random_seed()?,
+    };
+    study.seed = Some(seed);
+    let names: Vec<String> = [&study.problem].into_iter().chain(&study.transfer).cloned().collect();
+    // Bad problems are found before anything is written.
+    let sources = names
+        .iter()
+        .map(|name| Source::find(name, base))
+        .collect::<Result<Vec<_>>>()?;
+
+    let staging = staging_of(run_dir)?;
+    let opened = (|| {
+        let mut problems = Vec::new();
+        for (index, source) in sources.iter().enumerate() {
+            progress.stage(&format!("preparing problem {}", source.name()));
+            let directory = match index {
+                0 => "problem".to_owned(),
+                _ => format!("transfer/{}", source.name()),
+            };
+            problems.push(open_problem(source, &staging, directory, seed)?);
+        }
+        let text = toml::to_string(&study).context("writing the study")?;
+        let file = staging.join(STUDY_FILE);
+        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+        Ok(problems)
+    })();
+    let problems = match opened {
+        Ok(problems) => problems,
+        Err(error) => {
+            // The first error is the one that matters.
+            let _ = fs::remove_dir_all(&staging);
+            return Err(error);
+        }
+    };
+    fs::rename(&staging, run_dir)
+        .with_context(|| format!("renaming {} to {}", staging.display(), run_dir.display()))?;
+    let run_dir = run_dir.canonicalize().context("finding the run directory")?;
+    Ok(Opened { study, seed, run_dir, problems })
+}
+
+/// Where a problem comes from.
+enum Source {
+    Builtin(BuiltinProblem),
+    Directory { name: String, path: PathBuf },
+}
+
+impl Source {
+    fn find(name: &str, base: &Path) -> Result<Self> {
+        if let Some(builtin) = BuiltinProblem::from_name(name) {
+            return Ok(Self::Builtin(builtin));
+        }
+        let path = base.join(name);
+        if !path.is_dir() {
+            let known: Vec<_> = BuiltinProblem::ALL.iter().map(|problem| problem.name()).collect();
+            bail!(
+                "problem {name:?} is neither a built-in problem ({}) nor a directory ({})",
+                known.join(", "),
+                path.display()
+            );
+        }
+        check(&path).with_context(|| format!("problem {name:?}"))?;
+        let problem = Problem::open(&path).with_context(|| format!("problem {name:?}"))?;
+        Ok(Self::Directory { name: problem.manifest().name().to_string(), path })
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Builtin(problem) => problem.name(),
+            Self::Directory { name, .. } => name,
+        }
+    }
+}
+
+fn open_problem(
+    source: &Source,
+    root: &Path,
+    directory: String,
+    seed: Seed,
+) -> Result<OpenedProblem> {
+    let target = root.join(&directory);
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    }
+    // The salt must not be guessable from anything public, and the same study must open alike.
+    let parts: [&[u8]; 3] = [&seed.0.to_le_bytes(), b"salt", source.name().as_bytes()];
+    let salt = *Digest::of_parts(&parts).as_bytes();
+    match source {
+        Source::Builtin(builtin) => {
+            let bundle = builtin::bundle(*builtin)?;
+            let splits = seed.derive(builtin.name(), 0);
+            write_problem(&target, &draw_builtin(*builtin, &bundle, splits, salt)?)?;
+        }
+        Source::Directory { path, .. } => copy_directory(path, &target)?,
+    }
+    let mut problem = Problem::open(&target)?;
+    problem.commit(salt)?;
+    if problem.manifest().anchors.is_empty() {
+        let seeds: Vec<Seed> =
+            (0..ANCHOR_SEEDS).map(|index| seed.derive("anchor-teacher", index)).collect();
+        let measured = aar_lab::anchors::measure_anchors(&problem, &seeds)
+            .map_err(|error| anyhow!("measuring the anchors of {}: {error}", source.name()))?;
+        problem.set_anchors(measured)?;
+    }
+    describe(&problem, directory)
+}
+
+fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
+    let manifest = problem.manifest();
+    let files = problem.file_digests()?;
+    let files = files.into_iter().map(|(path, digest)| (path.to_string_lossy().into_owned(), digest));
+    for split in [Split::Dev, Split::Rank] {
+        if !manifest.anchors.contains_key(&split) {
+            bail!("problem {} has anchors, but none for split {split}", manifest.id);
+        }
+    }
+    Ok(OpenedProblem {
+        id: manifest.id.clone(),
+        directory,
+        kind: problem.about().kind,
+        practice: manifest.practice,
+        commitments: manifest.commitments.clone(),
+        anchors: manifest.anchors.clone(),
+        files: files.collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// The hidden directory beside `run_dir` in which it is made.
+fn staging_of(run_dir: &Path) -> Result<PathBuf> {
+    let name = run_dir.file_name().ok_or_else(|| anyhow!("--out must name a new directory"))?;
+    let parent = match run_dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    let staging = parent.join(format!(".{}.opening-{}", name.to_string_lossy(), std::process::id()));
+    fs::create_dir(&staging).with_context(|| format!("making {}", staging.display()))?;
+    Ok(staging)
+}
+
+fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry.with_context(|| format!("reading {}", from.display()))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().with_context(|| format!("reading {}", source.display()))?.is_dir() {
+            copy_directory(&source, &target)?;
+        } else {
+            fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A seed that nobody can guess, below 2^52 so that every file format holds it.
+fn random_seed() -> Result<Seed> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("drawing the study's seed: {error}"))?;
+    Ok(Seed(u64::from_le_bytes(bytes) >> 12))
+}
+
+/// Refuses a directory that is no run, or a run of another version.
+pub(crate) fn check_format(run_dir: &Path) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let file = run_dir.join(STUDY_FILE);
+    let text = fs::read_to_string(&file)
+        .with_context(|| format!("{} is no run directory: reading {STUDY_FILE}", run_dir.display()))?;
+    let Format { format } =
+        aar_core::parse::toml(&text).with_context(|| file.display().to_string())?;
+    if format != RUN_FORMAT {
+        bail!(
+            "{}: a run of format {format}; this program reads format {RUN_FORMAT}",
+            run_dir.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The workers: they take what researchers asked for from the hub's queue and run it.
+
+use aar_compute::{MethodRun, RunOutput, View};
+use aar_core::event::RunEnd;
+use aar_core::id::{ProblemId, Seed};
+use aar_core::method::{METHOD_FILE, Method};
+use aar_core::problem::Split;
+use aar_hub::Hub;
+use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
+use aar_referee::{Machine, Testbed};
+use anyhow::{Context, Result, anyhow};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a worker waits for work before it looks whether it should stop.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What workers share.
+pub(crate) struct Workshop {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) machine: Machine,
+    pub(crate) testbeds: Arc<BTreeMap<ProblemId, Testbed>>,
+    pub(crate) main: ProblemId,
+    /// Set when no more work should be taken.
+    pub(crate) stop: AtomicBool,
+    /// Seed runs made so far.
+    pub(crate) runs: AtomicU64,
+}
+
+impl Workshop {
+    /// Works until told to stop; an error means that the machine, not a method, failed.
+    pub(crate) fn work(&self) -> Result<()> {
+        while !self.stop.load(Ordering::Relaxed) {
+            let Some(job) = self.hub.wait_job(PATIENCE)? else { continue };
+            let run = job.run;
+            if let Err(error) = self.make(job) {
+                self.hub.put_back(run);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self, job: Job) -> Result<()> {
+        let mut outputs = Vec::new();
+        for &seed in &job.seeds {
+            let output = self.run(&job, seed)?;
+            let failed = output.predictions.is_err();
+            outputs.push(output);
+            if failed {
+                break;
+            }
+        }
+        let compute_seconds = outputs.iter().map(|output| output.cpu_seconds).sum();
+        match job.run {
+            Run::Experiment(id) => {
+                let output = outputs.pop().ok_or_else(|| anyhow!("experiment {id} has no seed"))?;
+                let end = match output.predictions {
+                    Ok(_) => RunEnd::Good,
+                    Err(reason) => RunEnd::Failed { reason },
+                };
+                let outcome = ExperimentOutcome { end, output: output.stdout, compute_seconds };
+                self.hub.finish_experiment(id, outcome)?;
+            }
+            Run::Evaluation(id) => {
+                let predictions = outputs.into_iter().map(|output| output.predictions);
+                let outcome = match predictions.collect::<Result<Vec<_>, _>>() {
+                    Ok(predictions) => EvaluationOutcome::Predictions(predictions),
+                    Err(reason) => EvaluationOutcome::Failed(reason),
+                };
+                self.hub.finish_evaluation(id, outcome, compute_seconds)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, job: &Job, seed: Seed) -> Result<RunOutput> {
+        let testbed = self.testbeds.get(&self.main).context("the main problem is not open")?;
+        let view: View = testbed.view(Split::Dev, seed)?;
+        let method = job.files.get(METHOD_FILE).context("a snapshot without method.toml")?;
+        let method: Method = aar_core::parse::toml(&String::from_utf8_lossy(method))?;
+        let directory = self.machine.unpacked.directory(job.snapshot, &job.files)?;
+        let _slot = self.machine.slots.acquire();
+        let output = self.machine.runner.run(&MethodRun {
+            snapshot: &directory,
+            method: &method,
+            view: &view,
+            seed,
+            trial_rows: job.trial_rows.and_then(|rows| usize::try_from(rows).ok()),
+            limits: self.hub.study().limits,
+        })?;
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        Ok(output)
+    }
+}
