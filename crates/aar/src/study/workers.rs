@@ -36,7 +36,7 @@ impl Workshop {
             let Some(job) = self.hub.wait_job(PATIENCE)? else { continue };
             let run = job.run;
             if let Err(error) = self.make(job) {
-                self.hub.put_back(run);
+                self.hub.put_back(run)?;
                 return Err(error);
             }
         }
