@@ -11,15 +11,28 @@ fn main() -> Result<(), String> {
     let variable = |name: &str| env::var(name).map_err(|error| format!("{name}: {error}"));
     let root = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../..");
     for room in ["aar-core", "aar-stats", "aar-problem", "aar-lab"] {
-        println!("cargo::rerun-if-changed={}", root.join("crates").join(room).display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            root.join("crates").join(room).display()
+        );
     }
-    println!("cargo::rerun-if-changed={}", root.join("Cargo.lock").display());
+    println!(
+        "cargo::rerun-if-changed={}",
+        root.join("Cargo.lock").display()
+    );
 
     // Independent of OUT_DIR, so that the test, run and clippy builds of one target share it.
     let out = PathBuf::from(variable("OUT_DIR")?);
     let target = out.ancestors().nth(4).unwrap_or(&out).join("lab");
     let built = Command::new(variable("CARGO")?)
-        .args(["build", "--release", "--package", "aar-lab", "--bin", "aar-lab"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "aar-lab",
+            "--bin",
+            "aar-lab",
+        ])
         .args(["--no-default-features", "--locked", "--manifest-path"])
         .arg(root.join("Cargo.toml"))
         .arg("--target-dir")

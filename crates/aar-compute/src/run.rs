@@ -87,7 +87,11 @@ impl Runner {
     /// A runner that gives its sandboxes the lab's binary at `lab`, until `cancel` ends all runs.
     #[must_use]
     pub fn new(sandbox: Sandbox, lab: PathBuf, cancel: Cancel) -> Self {
-        Self { sandbox, lab, cancel }
+        Self {
+            sandbox,
+            lab,
+            cancel,
+        }
     }
 
     /// Runs a method to its end.
@@ -118,7 +122,10 @@ impl Runner {
             Mount::new(&view.brief, format!("{PROBLEM}/brief.md")),
             Mount::new(&view.train, format!("{PROBLEM}/train")),
             Mount::new(&view.weak, format!("{PROBLEM}/weak/labels.jsonl")),
-            Mount::new(&view.predict_inputs, format!("{PROBLEM}/predict/inputs.jsonl")),
+            Mount::new(
+                &view.predict_inputs,
+                format!("{PROBLEM}/predict/inputs.jsonl"),
+            ),
         ];
         if let Some(activations) = &view.predict_activations {
             let inside = format!("{PROBLEM}/predict/activations.safetensors");
@@ -164,10 +171,16 @@ fn predictions(outcome: &Outcome, ids: &[RowId]) -> Result<Vec<Label>, String> {
         let said = tail(&outcome.stderr);
         let said = said.trim();
         let colon = if said.is_empty() { "" } else { ": " };
-        return Err(format!("the method ended with {}{colon}{said}", outcome.ended));
+        return Err(format!(
+            "the method ended with {}{colon}{said}",
+            outcome.ended
+        ));
     }
     let Some(bytes) = outcome.collected.get(PREDICTIONS) else {
-        let why = outcome.not_collected.get(PREDICTIONS).map_or("it is missing", String::as_str);
+        let why = outcome
+            .not_collected
+            .get(PREDICTIONS)
+            .map_or("it is missing", String::as_str);
         return Err(format!("{PREDICTIONS} in $AAR_OUT cannot be read: {why}"));
     };
     aar_problem::read_predictions(bytes, ids).map_err(|error| format!("{PREDICTIONS}: {error}"))
@@ -177,7 +190,9 @@ fn predictions(outcome: &Outcome, ids: &[RowId]) -> Result<Vec<Label>, String> {
 fn tail(bytes: &[u8]) -> String {
     let start = bytes.len().saturating_sub(4_096);
     let text = String::from_utf8_lossy(&bytes[start..]);
-    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

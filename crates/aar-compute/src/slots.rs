@@ -42,8 +42,18 @@ impl Slots {
     pub fn new(count: usize) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = if count == 0 { cores() } else { count };
-        let state = Mutex::new(State { free: count, next_ticket: 0, waiting: VecDeque::new() });
-        Self { shared: Arc::new(Shared { count, state, changed: Condvar::new() }) }
+        let state = Mutex::new(State {
+            free: count,
+            next_ticket: 0,
+            waiting: VecDeque::new(),
+        });
+        Self {
+            shared: Arc::new(Shared {
+                count,
+                state,
+                changed: Condvar::new(),
+            }),
+        }
     }
 
     /// How many places there are, taken or free.
@@ -60,13 +70,19 @@ impl Slots {
         state.next_ticket += 1;
         state.waiting.push_back(ticket);
         while state.free == 0 || state.waiting.front() != Some(&ticket) {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .shared
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.waiting.pop_front();
         state.free -= 1;
         // Another place may be free for the one behind.
         self.shared.changed.notify_all();
-        Slot { shared: Arc::clone(&self.shared) }
+        Slot {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -92,7 +108,10 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..50 {
                         let _slot = slots.acquire();
-                        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        most.fetch_max(
+                            running.fetch_add(1, Ordering::SeqCst) + 1,
+                            Ordering::SeqCst,
+                        );
                         std::thread::yield_now();
                         running.fetch_sub(1, Ordering::SeqCst);
                     }

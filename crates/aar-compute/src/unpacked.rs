@@ -20,7 +20,10 @@ impl Unpacked {
     /// Snapshots go below `root`, which exists and is empty.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { root, done: Mutex::new(BTreeMap::new()) }
+        Self {
+            root,
+            done: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// The directory that holds the snapshot's files. Paths must be relative and without `..`, as

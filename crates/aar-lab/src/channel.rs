@@ -18,9 +18,11 @@ const TRUST: f64 = 1.098_612_288_668_109_8;
 const CHANNEL_C: f64 = 1.0;
 /// Rounds of expectation and maximisation; the fit changes little after about ten.
 pub const EM_ROUNDS: usize = 20;
+/// Each M step starts where the last one ended, so a few iterations do (generalised EM, Dempster,
+/// Laird and Rubin 1977, section 3).
 const STOP: Stop = Stop {
-    tolerance: 1e-6,
-    iterations: 200,
+    tolerance: 1e-4,
+    iterations: 20,
 };
 
 /// One channel's log-odds per row.

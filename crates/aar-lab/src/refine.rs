@@ -243,6 +243,16 @@ fn ccs_agreement(bench: &Bench, labelled: &mut Labelled, elicited: &Elicited, ep
     }
 }
 
+/// Logits scaled to a root mean square of 1. How large a probe's logits are says more about its
+/// penalty than about what it knows; and a prior near one half leaves the two channels free to
+/// change places, which turns every label round.
+fn unit_size(mut logits: Vec<f32>) -> Vec<f32> {
+    let square = logits.iter().map(|z| z * z).sum::<f32>() / logits.len().max(1) as f32;
+    let scale = if square > 1e-12 { square.sqrt().recip() } else { 0.0 };
+    logits.iter_mut().for_each(|z| *z *= scale);
+    logits
+}
+
 /// EM posterior: margins of cross-fitted probes stand for the report's zero-shot margins under
 /// several templates; two kinds of probe on two partitions are four views. Later rounds take the
 /// margins of students trained on the posteriors.
@@ -268,7 +278,7 @@ fn noisy_channel(
         let mut margins = Vec::new();
         for (view, spec) in views.iter().enumerate() {
             let name = format!("{purpose}-{round}-{view}");
-            margins.push(bench.out_of_fold(spec, labelled, folds, &name));
+            margins.push(unit_size(bench.out_of_fold(spec, labelled, folds, &name)));
         }
         let (features, means) = channel_features(bench.weak, &margins);
         let found = posterior(&features, &weak, &means, EM_ROUNDS);

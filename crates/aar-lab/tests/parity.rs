@@ -1,6 +1,9 @@
 //! The lab's numerics against `scripts/reference_lab.py`: numpy, scipy and scikit-learn.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use aar_core::id::Seed;
 use aar_core::recipe::{Loss, Student, StudentKind};

@@ -1,7 +1,10 @@
 //! A small problem from end to end: the trusted half trains teachers and measures anchors, the
 //! binary runs recipes on what a method may see.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use aar_core::id::Seed;
 use aar_core::problem::{About, ActivationSpec, ItemKind, Pooling, Split, TeacherSpec};
@@ -69,7 +72,7 @@ fn write(folder: &Path) -> Problem {
     };
     let sizes = [
         (Split::Teacher, 120),
-        (Split::Train, 400),
+        (Split::Train, 2_000),
         (Split::Dev, 300),
         (Split::Rank, 300),
     ];
@@ -170,7 +173,7 @@ fn the_binary_runs_every_baseline_and_repeats_itself() {
             let message = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{}: {message}", baseline.name);
             let diagnostics: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-            assert_eq!(diagnostics["train_rows"], 400);
+            assert_eq!(diagnostics["train_rows"], 2_000);
             texts.push(fs::read(folder.path().join("predictions.jsonl")).unwrap());
         }
         assert_eq!(texts[0], texts[1]);

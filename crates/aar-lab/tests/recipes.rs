@@ -1,6 +1,9 @@
 //! Any valid recipe runs, repeats itself, and answers for every row.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use aar_core::family::Family;
 use aar_core::id::Seed;
@@ -256,7 +259,7 @@ fn recipes(folder: &str) -> Vec<(String, Recipe)> {
 #[test]
 fn recipes_of_the_repository_learn_the_planted_direction() {
     for kind in [ItemKind::Pair, ItemKind::Claim] {
-        let (task, truth) = task(kind, 600, 1);
+        let (task, truth) = task(kind, 2_000, 1);
         for (name, recipe) in recipes("baselines").into_iter().chain(recipes("published")) {
             let outcome = run(&recipe, &task, Seed(3));
             let share = accuracy(&outcome, &truth);

@@ -108,7 +108,8 @@ pub fn board(
             })
             .max_by(|(_, a), (_, b)| a.accuracy().total_cmp(&b.accuracy()));
         let rival = best.filter(|(other, matrix)| {
-            other.id != replication.id && other.seeds == replication.seeds
+            other.id != replication.id
+                && other.seeds == replication.seeds
                 && matrix.items() == correct.items()
         });
         let truth = truth_of(replication, truths)?;
@@ -120,7 +121,11 @@ pub fn board(
             Group::Published => board.published.push(row),
         }
     }
-    for rows in [&mut board.verified, &mut board.baselines, &mut board.published] {
+    for rows in [
+        &mut board.verified,
+        &mut board.baselines,
+        &mut board.published,
+    ] {
         rows.sort_by(|a, b| a.problem.cmp(&b.problem).then(b.pgr.total_cmp(&a.pgr)));
     }
     Ok(board)
@@ -145,7 +150,9 @@ fn row(
     rival: Option<&CorrectMatrix>,
     truth: &RankTruth,
 ) -> Result<BoardRow, StatsError> {
-    let pgr = truth.anchors.pgr_of(&Crossed::accuracy(correct, &truth.groups)?.estimate(0.95)?);
+    let pgr = truth
+        .anchors
+        .pgr_of(&Crossed::accuracy(correct, &truth.groups)?.estimate(0.95)?);
     let gain = rival.map(|rival| gain(correct, rival, truth)).transpose()?;
     Ok(BoardRow {
         method: replication.method.clone(),
@@ -168,10 +175,12 @@ fn truth_of<'a>(
     replication: &Replication,
     truths: &'a BTreeMap<ProblemId, RankTruth>,
 ) -> Result<&'a RankTruth, BoardError> {
-    truths.get(&replication.problem).ok_or_else(|| BoardError::UnknownProblem {
-        replication: replication.id.0,
-        problem: replication.problem.clone(),
-    })
+    truths
+        .get(&replication.problem)
+        .ok_or_else(|| BoardError::UnknownProblem {
+            replication: replication.id.0,
+            problem: replication.problem.clone(),
+        })
 }
 
 fn statistics(replication: &Replication, source: StatsError) -> BoardError {

@@ -91,10 +91,28 @@ impl Referee {
         seeds: Vec<Seed>,
     ) -> Result<Self, RefereeError> {
         let truth = |(id, testbed): (&ProblemId, &Testbed)| Ok((id.clone(), testbed.truth()?));
-        let truths = testbeds.iter().map(truth).collect::<Result<_, TestbedError>>()?;
+        let truths = testbeds
+            .iter()
+            .map(truth)
+            .collect::<Result<_, TestbedError>>()?;
         let limits = hub.study().limits;
-        let Machine { runner, slots, unpacked, at_once } = machine;
-        Ok(Self { hub, runner, slots, unpacked, testbeds, truths, seeds, limits, at_once })
+        let Machine {
+            runner,
+            slots,
+            unpacked,
+            at_once,
+        } = machine;
+        Ok(Self {
+            hub,
+            runner,
+            slots,
+            unpacked,
+            testbeds,
+            truths,
+            seeds,
+            limits,
+            at_once,
+        })
     }
 
     /// What is true on the sealed rows of each problem.
@@ -108,7 +126,12 @@ impl Referee {
     /// # Errors
     /// See [`RefereeError`]. A method that fails is recorded as failed and gives `None`.
     pub fn decide(&self, snapshot: SnapshotId) -> Result<Option<Replication>, RefereeError> {
-        let Some(main) = self.hub.problems().first().map(|problem| problem.id.clone()) else {
+        let Some(main) = self
+            .hub
+            .problems()
+            .first()
+            .map(|problem| problem.id.clone())
+        else {
             return Ok(None);
         };
         self.run_and_record(snapshot, &main, true)
@@ -131,9 +154,19 @@ impl Referee {
     /// # Errors
     /// If its predictions cannot be read.
     pub fn row(&self, replication: &Replication) -> Result<BoardRow, RefereeError> {
-        let alone = board(std::slice::from_ref(replication), &self.truths, &|one| self.read(one))?;
-        let Board { verified, baselines, published } = alone;
-        let row = verified.into_iter().chain(baselines).chain(published).next();
+        let alone = board(std::slice::from_ref(replication), &self.truths, &|one| {
+            self.read(one)
+        })?;
+        let Board {
+            verified,
+            baselines,
+            published,
+        } = alone;
+        let row = verified
+            .into_iter()
+            .chain(baselines)
+            .chain(published)
+            .next();
         row.ok_or_else(|| unknown(&replication.problem))
     }
 
@@ -142,7 +175,9 @@ impl Referee {
     /// # Errors
     /// If stored predictions cannot be read.
     pub fn board(&self) -> Result<Board, RefereeError> {
-        Ok(board(&self.hub.replications()?, &self.truths, &|one| self.read(one))?)
+        Ok(board(&self.hub.replications()?, &self.truths, &|one| {
+            self.read(one)
+        })?)
     }
 
     fn run_and_record(
@@ -154,7 +189,8 @@ impl Referee {
         let runs = match self.run_all(snapshot, problem)? {
             Ok(runs) => runs,
             Err(reason) => {
-                self.hub.record_replication_failed(snapshot, problem, &reason)?;
+                self.hub
+                    .record_replication_failed(snapshot, problem, &reason)?;
                 return Ok(None);
             }
         };
@@ -181,11 +217,15 @@ impl Referee {
         let testbed = self.testbeds.get(problem).ok_or_else(|| unknown(problem))?;
         let files = self.hub.snapshot_files(snapshot)?;
         let unpack = |reason: String| RefereeError::Unpack { snapshot, reason };
-        let method = files.get(METHOD_FILE).map(|bytes| String::from_utf8_lossy(bytes));
+        let method = files
+            .get(METHOD_FILE)
+            .map(|bytes| String::from_utf8_lossy(bytes));
         let method: Method = aar_core::parse::toml(&method.unwrap_or_default())
             .map_err(|error| unpack(format!("{METHOD_FILE}: {error}")))?;
-        let directory =
-            self.unpacked.directory(snapshot, &files).map_err(|error| unpack(error.to_string()))?;
+        let directory = self
+            .unpacked
+            .directory(snapshot, &files)
+            .map_err(|error| unpack(error.to_string()))?;
 
         let run_seed = |seed: Seed| -> Result<Result<SeedRun, String>, RefereeError> {
             let view = testbed.view(Split::Rank, seed)?;
@@ -199,7 +239,10 @@ impl Referee {
                 limits: self.limits,
             })?;
             let cpu_seconds = output.cpu_seconds;
-            Ok(output.predictions.map(|labels| SeedRun { labels, cpu_seconds }))
+            Ok(output.predictions.map(|labels| SeedRun {
+                labels,
+                cpu_seconds,
+            }))
         };
         let next = AtomicUsize::new(0);
         let mut done = std::thread::scope(|scope| {
@@ -216,9 +259,13 @@ impl Referee {
                 }
                 mine
             };
-            let workers: Vec<_> = (0..self.at_once.max(1)).map(|_| scope.spawn(worker)).collect();
+            let workers: Vec<_> = (0..self.at_once.max(1))
+                .map(|_| scope.spawn(worker))
+                .collect();
             let finished = workers.into_iter().map(|worker| {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
             finished.flatten().collect::<Vec<_>>()
         });
@@ -253,7 +300,10 @@ impl Referee {
         let mut best: Option<CorrectMatrix> = None;
         for baseline in here().filter(|one| one.group == Group::Baseline) {
             let matrix = correctness(baseline, &self.truths, &read)?;
-            if best.as_ref().is_none_or(|best| matrix.accuracy() > best.accuracy()) {
+            if best
+                .as_ref()
+                .is_none_or(|best| matrix.accuracy() > best.accuracy())
+            {
                 best = Some(matrix);
             }
         }
@@ -262,8 +312,14 @@ impl Referee {
 
     /// Stored predictions as the board reads them.
     fn read(&self, digest: Digest) -> Result<Vec<u8>, String> {
-        let labels = self.hub.predictions(digest).map_err(|error| error.to_string())?;
-        Ok(labels.into_iter().map(|label| b'0' + u8::from(label)).collect())
+        let labels = self
+            .hub
+            .predictions(digest)
+            .map_err(|error| error.to_string())?;
+        Ok(labels
+            .into_iter()
+            .map(|label| b'0' + u8::from(label))
+            .collect())
     }
 }
 
@@ -273,5 +329,8 @@ struct SeedRun {
 }
 
 fn unknown(problem: &ProblemId) -> RefereeError {
-    RefereeError::Board(BoardError::UnknownProblem { replication: 0, problem: problem.clone() })
+    RefereeError::Board(BoardError::UnknownProblem {
+        replication: 0,
+        problem: problem.clone(),
+    })
 }

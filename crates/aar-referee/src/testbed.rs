@@ -55,18 +55,31 @@ pub enum TestbedError {
 pub struct Testbed {
     problem: Problem,
     weak: PathBuf,
-    training: Mutex<()>,
+    sealed: PathBuf,
+    making: Mutex<()>,
 }
 
 impl Testbed {
     /// Opens the problem in `dir`; weak labels are kept in `weak`, one file for each teacher.
     ///
+    /// What the vault holds is readable for its owner only, and sandboxes run as somebody else. So
+    /// the sealed inputs are copied to `sealed`, which must be a directory that only this process
+    /// can enter.
+    ///
     /// # Errors
-    /// If the problem is malformed or `weak` cannot be made.
-    pub fn open(dir: &Path, weak: &Path) -> Result<Self, TestbedError> {
+    /// If the problem is malformed or the directories cannot be made.
+    pub fn open(dir: &Path, weak: &Path, sealed: &Path) -> Result<Self, TestbedError> {
         let problem = Problem::open(dir)?;
-        fs::create_dir_all(weak).map_err(failed(weak))?;
-        Ok(Self { problem, weak: weak.to_owned(), training: Mutex::new(()) })
+        for directory in [weak, sealed] {
+            fs::create_dir_all(directory).map_err(failed(directory))?;
+        }
+        let (weak, sealed) = (weak.to_owned(), sealed.to_owned());
+        Ok(Self {
+            problem,
+            weak,
+            sealed,
+            making: Mutex::new(()),
+        })
     }
 
     /// The problem itself.
@@ -87,8 +100,11 @@ impl Testbed {
             brief: layout.brief(),
             train: parent(layout, Split::Train),
             weak: self.weak_labels(seed)?,
-            predict_inputs: layout.inputs(split),
-            predict_activations: activations.then(|| layout.activations(split)),
+            predict_inputs: self.readable(split, layout.inputs(split))?,
+            predict_activations: match activations {
+                true => Some(self.readable(split, layout.activations(split))?),
+                false => None,
+            },
             predict_ids: self.problem.table(split).ids(),
         })
     }
@@ -101,10 +117,26 @@ impl Testbed {
         rank_truth(&self.problem)
     }
 
+    /// A file that a sandbox can read: the file itself, or a copy of a sealed one.
+    fn readable(&self, split: Split, file: PathBuf) -> Result<PathBuf, TestbedError> {
+        if split.is_public() {
+            return Ok(file);
+        }
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let copy = self.sealed.join(format!("{split}-{name}"));
+        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if !copy.exists() {
+            let partial = copy.with_extension("partial");
+            fs::copy(&file, &partial).map_err(failed(&file))?;
+            publish(&partial, &copy)?;
+        }
+        Ok(copy)
+    }
+
     /// The file with the weak labels of teacher `seed`, made at the first call.
     fn weak_labels(&self, seed: Seed) -> Result<PathBuf, TestbedError> {
         let path = self.weak.join(format!("{seed}.jsonl"));
-        let _one_at_a_time = self.training.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if path.exists() {
             return Ok(path);
         }
@@ -114,13 +146,14 @@ impl Testbed {
             reason,
         };
         let teacher = Teacher::train(&self.problem, seed).map_err(|e| refuse(e.to_string()))?;
-        let labels = teacher.soft_labels(&self.problem, Split::Train).map_err(|e| refuse(e.to_string()))?;
+        let labels = teacher
+            .soft_labels(&self.problem, Split::Train)
+            .map_err(|e| refuse(e.to_string()))?;
         let text = write_weak_labels(&self.problem.table(Split::Train).ids(), &labels);
         // Renamed when whole, so that a file that is there is complete.
         let partial = path.with_extension("partial");
         fs::write(&partial, text).map_err(failed(&partial))?;
-        fs::set_permissions(&partial, fs::Permissions::from_mode(0o644)).map_err(failed(&partial))?;
-        fs::rename(&partial, &path).map_err(failed(&path))?;
+        publish(&partial, &path)?;
         Ok(path)
     }
 }
@@ -139,12 +172,24 @@ pub(crate) fn rank_truth(problem: &Problem) -> Result<RankTruth, TestbedError> {
     let rows = &problem.table(Split::Rank).rows;
     let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
     let labels = problem.labels(Split::Rank).to_vec();
-    Ok(RankTruth { labels, groups: Groups::from_keys(&keys), anchors })
+    Ok(RankTruth {
+        labels,
+        groups: Groups::from_keys(&keys),
+        anchors,
+    })
+}
+
+/// Makes a whole file readable for sandboxes under its final name.
+fn publish(partial: &Path, path: &Path) -> Result<(), TestbedError> {
+    fs::set_permissions(partial, fs::Permissions::from_mode(0o644)).map_err(failed(partial))?;
+    fs::rename(partial, path).map_err(failed(path))
 }
 
 fn parent(layout: &Layout, split: Split) -> PathBuf {
     let inputs = layout.inputs(split);
-    inputs.parent().map_or_else(|| layout.public(), Path::to_owned)
+    inputs
+        .parent()
+        .map_or_else(|| layout.public(), Path::to_owned)
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> TestbedError {

@@ -34,7 +34,10 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
     let ledger = verify_run(run_dir, head);
     let mut faults = ledger.faults;
     let mut checked = vec![
-        format!("ledger: {} entries, every hash and link", ledger.entries.len()),
+        format!(
+            "ledger: {} entries, every hash and link",
+            ledger.entries.len()
+        ),
         format!("store: {} blobs against their names", ledger.blobs),
     ];
     let mut truths = BTreeMap::new();
@@ -62,9 +65,18 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
         Board::default()
     };
     if faults.is_empty() {
-        checked.push(format!("board: {} rows from stored predictions", replications.len()));
+        checked.push(format!(
+            "board: {} rows from stored predictions",
+            replications.len()
+        ));
     }
-    Recomputed { entries: ledger.entries, head: ledger.head, board, checked, faults }
+    Recomputed {
+        entries: ledger.entries,
+        head: ledger.head,
+        board,
+        checked,
+        faults,
+    }
 }
 
 fn recompute_board(
@@ -101,10 +113,16 @@ fn verify_problem(run_dir: &Path, opened: &OpenedProblem) -> Result<RankTruth, V
     }
     let manifest = problem.manifest();
     if manifest.commitments != opened.commitments {
-        faults.push(format!("{}: commitments differ from those in the ledger", opened.directory));
+        faults.push(format!(
+            "{}: commitments differ from those in the ledger",
+            opened.directory
+        ));
     }
     if manifest.anchors != opened.anchors {
-        faults.push(format!("{}: anchors differ from those in the ledger", opened.directory));
+        faults.push(format!(
+            "{}: anchors differ from those in the ledger",
+            opened.directory
+        ));
     }
     match problem.file_digests() {
         Ok(found) => {
@@ -132,13 +150,17 @@ fn differences(
         match found.get(path) {
             None => faults.push(format!("{directory}/{path} is missing")),
             Some(other) if other != digest => {
-                faults.push(format!("{directory}/{path} was changed since the study was opened"));
+                faults.push(format!(
+                    "{directory}/{path} was changed since the study was opened"
+                ));
             }
             Some(_) => {}
         }
     }
     for path in found.keys().filter(|path| !expected.contains_key(*path)) {
-        faults.push(format!("{directory}/{path} was not there when the study was opened"));
+        faults.push(format!(
+            "{directory}/{path} was not there when the study was opened"
+        ));
     }
     faults
 }

@@ -55,15 +55,26 @@ pub(crate) fn methods() -> Result<Vec<ShippedMethod>> {
         "ccs-es" = "ccs_es.toml", "em-posterior" = "em_posterior.toml",
         "overlap-density" = "overlap_density.toml", "mdl-curriculum" = "mdl_curriculum.toml",
         "epiplexity" = "epiplexity.toml");
-    baselines.into_iter().chain(published).map(shipped).collect()
+    baselines
+        .into_iter()
+        .chain(published)
+        .map(shipped)
+        .collect()
 }
 
 fn shipped((group, name, text): (Group, &str, &str)) -> Result<ShippedMethod> {
     let context = || format!("the shipped recipe {name}");
     let recipe = Recipe::from_toml(text).with_context(context)?;
-    let name = name.parse().map_err(anyhow::Error::msg).with_context(context)?;
-    let method =
-        Method::for_recipe(name, recipe.family(), recipe.summary.clone(), recipe.uses_teacher());
+    let name = name
+        .parse()
+        .map_err(anyhow::Error::msg)
+        .with_context(context)?;
+    let method = Method::for_recipe(
+        name,
+        recipe.family(),
+        recipe.summary.clone(),
+        recipe.uses_teacher(),
+    );
     let method = toml::to_string(&method).with_context(context)?;
     let files = BTreeMap::from([
         (METHOD_FILE.to_owned(), method.into_bytes()),

@@ -23,9 +23,22 @@ pub(crate) struct Record {
 impl Record {
     /// The record of the run in `run_dir`.
     pub(crate) fn of(run_dir: &Path, recomputed: Recomputed) -> Self {
-        let Recomputed { entries, head, board, .. } = recomputed;
-        let events = entries.into_iter().map(|entry| (entry.seq, entry.at, entry.event)).collect();
-        Self { events, board, head, store: Store::at(&run_dir.join(STORE_DIR)) }
+        let Recomputed {
+            entries,
+            head,
+            board,
+            ..
+        } = recomputed;
+        let events = entries
+            .into_iter()
+            .map(|entry| (entry.seq, entry.at, entry.event))
+            .collect();
+        Self {
+            events,
+            board,
+            head,
+            store: Store::at(&run_dir.join(STORE_DIR)),
+        }
     }
 
     /// The board.

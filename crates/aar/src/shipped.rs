@@ -39,7 +39,9 @@ pub(crate) fn make(problem: BuiltinProblem, weights: &Weights, every: usize) -> 
     let mut rows: Vec<PoolRow> = builtin_rows(problem)?;
     rows.retain(|row| {
         let next = seen.len();
-        seen.entry(row.group.clone()).or_insert(next).is_multiple_of(every)
+        seen.entry(row.group.clone())
+            .or_insert(next)
+            .is_multiple_of(every)
     });
     let options = rows.first().map_or(1, |row| row.item.texts().len());
 
@@ -57,11 +59,19 @@ pub(crate) fn make(problem: BuiltinProblem, weights: &Weights, every: usize) -> 
     let gather = |states: &models::Matrix| -> Tensor {
         let row = |&number: &usize| &states.data[number * states.cols..(number + 1) * states.cols];
         let data = of_rows.iter().flat_map(row).copied().collect();
-        Tensor { data, rows: rows.len(), options, width: states.cols }
+        Tensor {
+            data,
+            rows: rows.len(),
+            options,
+            width: states.cols,
+        }
     };
 
     let weak = Embedder::minilm(weights)?;
-    let tap = Tap { layer: WEAK_LAYER, pooling: models::Pooling::UnitMean };
+    let tap = Tap {
+        layer: WEAK_LAYER,
+        pooling: models::Pooling::UnitMean,
+    };
     let weak = embed(&weak, "weak", &texts, &[tap])?;
     let strong = Embedder::smollm2(weights)?;
     let wanted = taps(problem);
@@ -81,18 +91,31 @@ pub(crate) fn make(problem: BuiltinProblem, weights: &Weights, every: usize) -> 
         pooling,
         width: states.cols,
     };
-    let activations =
-        wanted.iter().zip(&states).map(|(tap, one)| (spec(tap, one), gather(one))).collect();
+    let activations = wanted
+        .iter()
+        .zip(&states)
+        .map(|(tap, one)| (spec(tap, one), gather(one)))
+        .collect();
     let weak = gather(weak.first().context("the weak model gave no states")?);
-    Ok(Pool { rows, activations, weak })
+    Ok(Pool {
+        rows,
+        activations,
+        weak,
+    })
 }
 
 /// The bundle of a whole pool.
 pub(crate) fn encode(problem: BuiltinProblem, pool: &Pool) -> Result<Vec<u8>> {
-    let id = ProblemId { name: problem.name().parse().map_err(anyhow::Error::msg)?, version: 1 };
+    let id = ProblemId {
+        name: problem.name().parse().map_err(anyhow::Error::msg)?,
+        version: 1,
+    };
     let source = |name: &str, sha256: &str| -> Result<ModelSource> {
         let weights: Digest = sha256.parse().map_err(anyhow::Error::msg)?;
-        Ok(ModelSource { name: name.to_owned(), weights })
+        Ok(ModelSource {
+            name: name.to_owned(),
+            weights,
+        })
     };
     let strong = source("SmolLM2-135M-Instruct", models::SMOLLM2_SHA256)?;
     let weak = source("all-MiniLM-L6-v2", models::MINILM_SHA256)?;
@@ -134,10 +157,17 @@ impl fmt::Display for Agreement {
 pub(crate) fn compare(problem: BuiltinProblem, made: &Pool) -> Result<Vec<Agreement>> {
     let bundle = builtin::bundle(problem)?;
     let shipped = bundle.pool(builtin_rows(problem)?)?;
-    let place: HashMap<_, _> =
-        shipped.rows.iter().enumerate().map(|(index, row)| (row.item.id(), index)).collect();
-    let rows: Vec<usize> =
-        made.rows.iter().filter_map(|row| place.get(&row.item.id()).copied()).collect();
+    let place: HashMap<_, _> = shipped
+        .rows
+        .iter()
+        .enumerate()
+        .map(|(index, row)| (row.item.id(), index))
+        .collect();
+    let rows: Vec<usize> = made
+        .rows
+        .iter()
+        .filter_map(|row| place.get(&row.item.id()).copied())
+        .collect();
     let mut agreements = vec![agreement("weak", &made.weak, &shipped.weak.gather(&rows))];
     for (spec, tensor) in &made.activations {
         let (_, other) = shipped
@@ -162,7 +192,11 @@ fn agreement(name: &str, made: &Tensor, shipped: &Tensor) -> Agreement {
         }
     }
     let (mut worst, mut apart) = (0.0f32, 0usize);
-    for (a, b) in made.data.chunks_exact(width).zip(shipped.data.chunks_exact(width)) {
+    for (a, b) in made
+        .data
+        .chunks_exact(width)
+        .zip(shipped.data.chunks_exact(width))
+    {
         for (dimension, (&a, &b)) in a.iter().zip(b).enumerate() {
             let step = (high[dimension] - low[dimension]) / 254.0;
             worst = worst.max((a - b).abs());
@@ -170,7 +204,12 @@ fn agreement(name: &str, made: &Tensor, shipped: &Tensor) -> Agreement {
         }
     }
     let apart = apart as f64 / made.data.len().max(1) as f64;
-    Agreement { tensor: name.to_owned(), rows: made.rows, worst, apart }
+    Agreement {
+        tensor: name.to_owned(),
+        rows: made.rows,
+        worst,
+        apart,
+    }
 }
 
 fn embed(
@@ -180,7 +219,9 @@ fn embed(
     taps: &[Tap],
 ) -> Result<Vec<models::Matrix>> {
     let bar = ProgressBar::new(texts.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{msg:<8} {bar:32} {pos}/{len} texts, {eta} left") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg:<8} {bar:32} {pos}/{len} texts, {eta} left")
+    {
         bar.set_style(style);
     }
     bar.set_message(what.to_owned());

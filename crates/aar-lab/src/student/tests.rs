@@ -84,7 +84,8 @@ fn student(model: StudentKind, loss: Loss) -> Student {
     Student {
         model,
         loss,
-        ..Student::default()
+        c: 1.0,
+        stages: Vec::new(),
     }
 }
 

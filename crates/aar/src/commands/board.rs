@@ -22,14 +22,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     check_format(&args.run)?;
     let recomputed = recompute(&args.run, None);
     if let Some(fault) = recomputed.faults.first() {
-        bail!("{fault}\n`aar verify {}` lists everything that is wrong", args.run.display());
+        bail!(
+            "{fault}\n`aar verify {}` lists everything that is wrong",
+            args.run.display()
+        );
     }
     let record = Record::of(&args.run, recomputed);
     if args.json {
         println!("{}", aar_web::board_json(record.board())?);
     } else {
         let main = record.main()?;
-        print!("{}", aar_web::short_board(record.board(), &main.id, main.practice));
+        print!(
+            "{}",
+            aar_web::short_board(record.board(), &main.id, main.practice)
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

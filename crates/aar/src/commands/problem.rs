@@ -71,8 +71,9 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 }
 
 fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
-    let seeds: Vec<Seed> =
-        (0..args.seeds).map(|index| Seed(args.split_seed).derive("stats-teacher", index)).collect();
+    let seeds: Vec<Seed> = (0..args.seeds)
+        .map(|index| Seed(args.split_seed).derive("stats-teacher", index))
+        .collect();
     let scratch;
     let directory = match BuiltinProblem::from_name(&args.problem) {
         None => PathBuf::from(&args.problem),
@@ -99,14 +100,31 @@ fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
 
 fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
     let manifest = problem.manifest();
-    println!("{}{}", manifest.id, if manifest.hard { "  (hard: for transfer)" } else { "" });
+    println!(
+        "{}{}",
+        manifest.id,
+        if manifest.hard {
+            "  (hard: for transfer)"
+        } else {
+            ""
+        }
+    );
     for (split, rows) in &manifest.rows {
         println!("  {split:<8} {rows:>6} rows");
     }
-    println!("  a teacher sees {} labels; 95 % intervals over seeds and items", manifest.teacher.labels);
-    println!("  {:<6} {:<22} {:<22} {:<22} vanilla PGR", "split", "weak", "ceiling", "gap");
+    println!(
+        "  a teacher sees {} labels; 95 % intervals over seeds and items",
+        manifest.teacher.labels
+    );
+    println!(
+        "  {:<6} {:<22} {:<22} {:<22} vanilla PGR",
+        "split", "weak", "ceiling", "gap"
+    );
     for (split, one) in measured {
-        let vanilla = one.vanilla_pgr.as_ref().map_or_else(|| "no gap".to_owned(), interval);
+        let vanilla = one
+            .vanilla_pgr
+            .as_ref()
+            .map_or_else(|| "no gap".to_owned(), interval);
         println!(
             "  {split:<6} {:<22} {:<22} {:<22} {vanilla}",
             interval(&one.weak),
@@ -117,13 +135,23 @@ fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
 }
 
 fn interval(estimate: &Estimate) -> String {
-    format!("{:.3} [{:.3}, {:.3}]", estimate.value, estimate.low, estimate.high)
+    format!(
+        "{:.3} [{:.3}, {:.3}]",
+        estimate.value, estimate.low, estimate.high
+    )
 }
 
 fn build(args: &BuildArgs) -> Result<ExitCode> {
     let Some(problem) = BuiltinProblem::from_name(&args.problem) else {
-        let known: Vec<_> = BuiltinProblem::ALL.iter().map(|problem| problem.name()).collect();
-        bail!("{:?} is not a built-in problem; there are {}", args.problem, known.join(", "));
+        let known: Vec<_> = BuiltinProblem::ALL
+            .iter()
+            .map(|problem| problem.name())
+            .collect();
+        bail!(
+            "{:?} is not a built-in problem; there are {}",
+            args.problem,
+            known.join(", ")
+        );
     };
     let weights = shipped::weights(args.weights.as_deref());
     let made = shipped::make(problem, &weights, args.every as usize)?;

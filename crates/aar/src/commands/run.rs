@@ -30,7 +30,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (mut study, base) = match &args.study {
-        Some(file) => (read_study(file)?, file.parent().unwrap_or(Path::new(".")).to_owned()),
+        Some(file) => (
+            read_study(file)?,
+            file.parent().unwrap_or(Path::new(".")).to_owned(),
+        ),
         None => (Study::default(), PathBuf::from(".")),
     };
     if let Some(minutes) = args.minutes {
@@ -39,8 +42,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(seed) = args.seed {
         study.seed = Some(aar_core::id::Seed(seed));
     }
-    let isolation =
-        if args.unsafe_no_sandbox { Isolation::NoneByName } else { Isolation::Required };
+    let isolation = if args.unsafe_no_sandbox {
+        Isolation::NoneByName
+    } else {
+        Isolation::Required
+    };
     let sandbox = Sandbox::new(Launcher::current_exe(), isolation);
     if isolation == Isolation::Required {
         let probe = sandbox.probe();
@@ -65,9 +71,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn read_study(file: &Path) -> Result<Study> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let study: Study =
-        aar_core::parse::toml(&text).with_context(|| file.display().to_string())?;
-    study.validate().map_err(anyhow::Error::msg).with_context(|| file.display().to_string())?;
+    let study: Study = aar_core::parse::toml(&text).with_context(|| file.display().to_string())?;
+    study
+        .validate()
+        .map_err(anyhow::Error::msg)
+        .with_context(|| file.display().to_string())?;
     Ok(study)
 }
 
@@ -76,13 +84,22 @@ fn new_run_dir(name: &str) -> PathBuf {
     let runs = Path::new("runs");
     let numbered = (2..).map(|number| runs.join(format!("{name}-{number}")));
     let mut candidates = [runs.join(name)].into_iter().chain(numbered);
-    candidates.find(|path| !path.exists()).unwrap_or_else(|| runs.join(name))
+    candidates
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| runs.join(name))
 }
 
 fn print(finished: &Finished, run_dir: &Path) {
-    print!("{}", aar_web::short_board(&finished.board, &finished.main, finished.practice));
+    print!(
+        "{}",
+        aar_web::short_board(&finished.board, &finished.main, finished.practice)
+    );
     println!();
     println!("report       {}", finished.report.display());
     println!("ledger head  {}", finished.head);
-    println!("check it     aar verify {} --head {}", run_dir.display(), finished.head);
+    println!(
+        "check it     aar verify {} --head {}",
+        run_dir.display(),
+        finished.head
+    );
 }

@@ -65,10 +65,14 @@ fn table_faults(
         match fs::read(report.join(name)) {
             Err(error) => faults.push(format!("{REPORT_DIR}/{name}: {error}")),
             Ok(bytes) if Digest::of(&bytes) != *digest => {
-                faults.push(format!("{REPORT_DIR}/{name} was changed since the study was closed"));
+                faults.push(format!(
+                    "{REPORT_DIR}/{name} was changed since the study was closed"
+                ));
             }
             Ok(bytes) if recomputed.get(name) != Some(&bytes) => {
-                faults.push(format!("{REPORT_DIR}/{name} is not what ledger and store give"));
+                faults.push(format!(
+                    "{REPORT_DIR}/{name} is not what ledger and store give"
+                ));
             }
             Ok(_) => {}
         }

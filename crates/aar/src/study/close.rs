@@ -49,7 +49,10 @@ pub(crate) fn close(
     // The report shows what anyone can recompute, so it is made from the files just written.
     let recomputed = recompute(run_dir, Some(head));
     if !recomputed.faults.is_empty() {
-        bail!("the run that was just written does not verify: {}", recomputed.faults.join("; "));
+        bail!(
+            "the run that was just written does not verify: {}",
+            recomputed.faults.join("; ")
+        );
     }
     let verification = Verification::Good(recomputed.checked.clone());
     let record = Record::of(run_dir, recomputed);
@@ -75,14 +78,26 @@ fn transfer(
     progress: &Progress,
 ) -> Result<()> {
     let mut best: BTreeMap<SnapshotId, f64> = BTreeMap::new();
-    for row in referee.board()?.verified.iter().filter(|row| row.problem == main.id) {
+    for row in referee
+        .board()?
+        .verified
+        .iter()
+        .filter(|row| row.problem == main.id)
+    {
         best.insert(row.snapshot, row.pgr);
     }
     let mut best: Vec<(SnapshotId, f64)> = best.into_iter().collect();
     best.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let methods: Vec<SnapshotId> =
-        best.into_iter().take(TRANSFERRED).map(|(snapshot, _)| snapshot).collect();
-    for problem in hub.problems().iter().filter(|problem| problem.id != main.id) {
+    let methods: Vec<SnapshotId> = best
+        .into_iter()
+        .take(TRANSFERRED)
+        .map(|(snapshot, _)| snapshot)
+        .collect();
+    for problem in hub
+        .problems()
+        .iter()
+        .filter(|problem| problem.id != main.id)
+    {
         progress.stage(&format!("transfer to {}", problem.id));
         for &snapshot in closing.baselines.iter().chain(&methods) {
             if let Some(replication) = referee.replicate(snapshot, &problem.id)?

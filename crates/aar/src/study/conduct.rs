@@ -16,7 +16,7 @@ use aar_hub::{Client, http};
 use aar_referee::{Machine, Referee, Testbed};
 use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use aar_sandbox::{Cancel, Sandbox};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,7 +41,12 @@ pub(crate) struct Finished {
 
 /// Runs the study to its end.
 pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) -> Result<Finished> {
-    let Opened { study, seed, run_dir, problems } = opened;
+    let Opened {
+        study,
+        seed,
+        run_dir,
+        problems,
+    } = opened;
     let main = problems.first().context("a study needs a problem")?.clone();
     let end = progress.started() + Duration::from_secs_f64(study.minutes * 60.0);
 
@@ -63,10 +68,14 @@ pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) ->
     let mut testbeds = BTreeMap::new();
     for problem in problems {
         let weak = run_dir.join("weak").join(problem.id.to_string());
-        testbeds.insert(problem.id.clone(), Testbed::open(&run_dir.join(&problem.directory), &weak)?);
+        let sealed = scratch.path().join("sealed").join(problem.id.to_string());
+        let testbed = Testbed::open(&run_dir.join(&problem.directory), &weak, &sealed)?;
+        testbeds.insert(problem.id.clone(), testbed);
     }
     let testbeds = Arc::new(testbeds);
-    let dev = testbeds.get(&main.id).context("the main problem is not open")?;
+    let dev = testbeds
+        .get(&main.id)
+        .context("the main problem is not open")?;
     let setup = HubSetup {
         dev_labels: dev.problem().labels(Split::Dev).to_vec(),
         seeds: seeds(*seed, "dev-teacher", study.evaluation_seeds),
@@ -74,7 +83,12 @@ pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) ->
     };
     let hub = Arc::new(Hub::create(run_dir, study, problems, setup)?);
     let fresh = seeds(*seed, "rank-teacher", study.replication_seeds);
-    let referee = Referee::new(Arc::clone(&hub), machine.clone(), Arc::clone(&testbeds), fresh)?;
+    let referee = Referee::new(
+        Arc::clone(&hub),
+        machine.clone(),
+        Arc::clone(&testbeds),
+        fresh,
+    )?;
     let server = http::serve(Arc::clone(&hub), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
 
     let workshop = Workshop {
@@ -86,9 +100,16 @@ pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) ->
         runs: AtomicU64::new(0),
     };
     let closing = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..slots.count()).map(|_| scope.spawn(|| workshop.work())).collect();
-        let conductor = Conductor { hub: &hub, referee: &referee, workshop: &workshop, progress, end };
+        let workers: Vec<_> = (0..slots.count())
+            .map(|_| scope.spawn(|| workshop.work()))
+            .collect();
+        let conductor = Conductor {
+            hub: &hub,
+            referee: &referee,
+            workshop: &workshop,
+            progress,
+            end,
+        };
         let done = conductor.research(opened, &main.id, &server.base_url());
         // Whatever happened, nobody may be left waiting.
         workshop.stop.store(true, Ordering::Relaxed);
@@ -132,7 +153,9 @@ impl Conductor<'_> {
             let mut researchers = Vec::new();
             for index in 0..study.researchers {
                 let direction = Direction::assign(study.directions, index);
-                let name: Name = format!("r{}", index + 1).parse().map_err(anyhow::Error::msg)?;
+                let name: Name = format!("r{}", index + 1)
+                    .parse()
+                    .map_err(anyhow::Error::msg)?;
                 let token = self.hub.join(&name, direction.text())?;
                 let client = Client::new(url, token.secret());
                 let seed = opened.seed.derive("explorer", index as u64);
@@ -140,11 +163,16 @@ impl Conductor<'_> {
                 let stop = &stop;
                 researchers.push(scope.spawn(move || {
                     let pause = &std::thread::sleep;
-                    let around = Surroundings { stop, pause, progress: &|_| {} };
+                    let around = Surroundings {
+                        stop,
+                        pause,
+                        progress: &|_| {},
+                    };
                     run_explorer(&client, &config, around)
                 }));
             }
-            self.progress.stage(&format!("{} researchers at work", study.researchers));
+            self.progress
+                .stage(&format!("{} researchers at work", study.researchers));
             let result = self.referee_until_the_end(&shipped, main, &evaluated);
             // New work is refused from now on; what is queued is not begun.
             self.hub.set_deadline(self.hub.now())?;
@@ -153,7 +181,9 @@ impl Conductor<'_> {
             for researcher in researchers {
                 match researcher.join() {
                     Ok(Ok(_)) => {}
-                    Ok(Err(error)) => self.progress.event(&format!("a researcher stopped: {error}")),
+                    Ok(Err(error)) => self
+                        .progress
+                        .event(&format!("a researcher stopped: {error}")),
                     Err(_) => self.progress.event("a researcher panicked"),
                 }
             }
@@ -163,7 +193,9 @@ impl Conductor<'_> {
         while let Some(claim) = self.claim()? {
             self.decide(claim)?;
         }
-        Ok(Closing { baselines: shipped.baselines })
+        Ok(Closing {
+            baselines: shipped.baselines,
+        })
     }
 
     /// Baselines are evaluated and replicated, published methods replicated, on the main problem.
@@ -177,12 +209,14 @@ impl Conductor<'_> {
                 self.hub.wait_evaluation(asked.id, BASELINE_PATIENCE)?;
             }
             let begun = Instant::now();
-            let replication = self.referee.replicate(snapshot, main)?;
+            let Some(replication) = self.referee.replicate(snapshot, main)? else {
+                bail!("a shipped method failed; the run's ledger says why");
+            };
             if method.group == Group::Baseline {
                 slowest = slowest.max(begun.elapsed());
                 baselines.push(snapshot);
             }
-            self.report_replication(replication.as_ref(), method.group)?;
+            self.report_replication(Some(&replication), method.group)?;
         }
         Ok(Shipped { baselines, slowest })
     }
@@ -213,7 +247,10 @@ impl Conductor<'_> {
 
     /// Claims that are still better than the incumbent: one that was overtaken has lapsed.
     fn claims(&self) -> Result<Vec<SnapshotId>> {
-        let best = self.hub.incumbent()?.map_or(f64::NEG_INFINITY, |row| row.feedback.rank_key());
+        let best = self
+            .hub
+            .incumbent()?
+            .map_or(f64::NEG_INFINITY, |row| row.feedback.rank_key());
         let claims = self.hub.claims()?.into_iter();
         Ok(claims
             .filter(|claim| claim.feedback.rank_key() > best)
@@ -254,7 +291,11 @@ impl Conductor<'_> {
 
     fn show(&self, main: &ProblemId, evaluated: &AtomicU64) -> Result<()> {
         let board = self.hub.leaderboard()?;
-        let best = board.provisional.iter().map(|row| row.feedback.rank_key()).fold(f64::NAN, f64::max);
+        let best = board
+            .provisional
+            .iter()
+            .map(|row| row.feedback.rank_key())
+            .fold(f64::NAN, f64::max);
         let runs = self.workshop.runs.load(Ordering::Relaxed);
         let count = board.provisional.len() as u64;
         evaluated.store(count, Ordering::Relaxed);
@@ -272,10 +313,14 @@ struct Shipped {
 }
 
 fn seeds(study: Seed, purpose: &str, count: usize) -> Vec<Seed> {
-    (0..count as u64).map(|index| study.derive(purpose, index)).collect()
+    (0..count as u64)
+        .map(|index| study.derive(purpose, index))
+        .collect()
 }
 
 fn milliseconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

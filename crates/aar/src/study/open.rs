@@ -39,14 +39,21 @@ pub(crate) fn open(
 ) -> Result<Opened> {
     study.validate().map_err(anyhow::Error::msg)?;
     if run_dir.exists() {
-        bail!("{} exists already: name another directory with --out", run_dir.display());
+        bail!(
+            "{} exists already: name another directory with --out",
+            run_dir.display()
+        );
     }
     let seed = match study.seed {
         Some(seed) => seed,
         None => random_seed()?,
     };
     study.seed = Some(seed);
-    let names: Vec<String> = [&study.problem].into_iter().chain(&study.transfer).cloned().collect();
+    let names: Vec<String> = [&study.problem]
+        .into_iter()
+        .chain(&study.transfer)
+        .cloned()
+        .collect();
     // Bad problems are found before anything is written.
     let sources = names
         .iter()
@@ -79,8 +86,15 @@ pub(crate) fn open(
     };
     fs::rename(&staging, run_dir)
         .with_context(|| format!("renaming {} to {}", staging.display(), run_dir.display()))?;
-    let run_dir = run_dir.canonicalize().context("finding the run directory")?;
-    Ok(Opened { study, seed, run_dir, problems })
+    let run_dir = run_dir
+        .canonicalize()
+        .context("finding the run directory")?;
+    Ok(Opened {
+        study,
+        seed,
+        run_dir,
+        problems,
+    })
 }
 
 /// Where a problem comes from.
@@ -96,7 +110,10 @@ impl Source {
         }
         let path = base.join(name);
         if !path.is_dir() {
-            let known: Vec<_> = BuiltinProblem::ALL.iter().map(|problem| problem.name()).collect();
+            let known: Vec<_> = BuiltinProblem::ALL
+                .iter()
+                .map(|problem| problem.name())
+                .collect();
             bail!(
                 "problem {name:?} is neither a built-in problem ({}) nor a directory ({})",
                 known.join(", "),
@@ -105,7 +122,10 @@ impl Source {
         }
         check(&path).with_context(|| format!("problem {name:?}"))?;
         let problem = Problem::open(&path).with_context(|| format!("problem {name:?}"))?;
-        Ok(Self::Directory { name: problem.manifest().name().to_string(), path })
+        Ok(Self::Directory {
+            name: problem.manifest().name().to_string(),
+            path,
+        })
     }
 
     fn name(&self) -> &str {
@@ -140,8 +160,9 @@ fn open_problem(
     let mut problem = Problem::open(&target)?;
     problem.commit(salt)?;
     if problem.manifest().anchors.is_empty() {
-        let seeds: Vec<Seed> =
-            (0..ANCHOR_SEEDS).map(|index| seed.derive("anchor-teacher", index)).collect();
+        let seeds: Vec<Seed> = (0..ANCHOR_SEEDS)
+            .map(|index| seed.derive("anchor-teacher", index))
+            .collect();
         let measured = aar_lab::anchors::measure_anchors(&problem, &seeds)
             .map_err(|error| anyhow!("measuring the anchors of {}: {error}", source.name()))?;
         problem.set_anchors(measured)?;
@@ -152,10 +173,15 @@ fn open_problem(
 fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
     let manifest = problem.manifest();
     let files = problem.file_digests()?;
-    let files = files.into_iter().map(|(path, digest)| (path.to_string_lossy().into_owned(), digest));
+    let files = files
+        .into_iter()
+        .map(|(path, digest)| (path.to_string_lossy().into_owned(), digest));
     for split in [Split::Dev, Split::Rank] {
         if !manifest.anchors.contains_key(&split) {
-            bail!("problem {} has anchors, but none for split {split}", manifest.id);
+            bail!(
+                "problem {} has anchors, but none for split {split}",
+                manifest.id
+            );
         }
     }
     Ok(OpenedProblem {
@@ -171,13 +197,19 @@ fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
 
 /// The hidden directory beside `run_dir` in which it is made.
 fn staging_of(run_dir: &Path) -> Result<PathBuf> {
-    let name = run_dir.file_name().ok_or_else(|| anyhow!("--out must name a new directory"))?;
+    let name = run_dir
+        .file_name()
+        .ok_or_else(|| anyhow!("--out must name a new directory"))?;
     let parent = match run_dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-    let staging = parent.join(format!(".{}.opening-{}", name.to_string_lossy(), std::process::id()));
+    let staging = parent.join(format!(
+        ".{}.opening-{}",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
     fs::create_dir(&staging).with_context(|| format!("making {}", staging.display()))?;
     Ok(staging)
 }
@@ -187,7 +219,11 @@ fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry.with_context(|| format!("reading {}", from.display()))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type().with_context(|| format!("reading {}", source.display()))?.is_dir() {
+        if entry
+            .file_type()
+            .with_context(|| format!("reading {}", source.display()))?
+            .is_dir()
+        {
             copy_directory(&source, &target)?;
         } else {
             fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
@@ -210,8 +246,12 @@ pub(crate) fn check_format(run_dir: &Path) -> Result<()> {
         format: u32,
     }
     let file = run_dir.join(STUDY_FILE);
-    let text = fs::read_to_string(&file)
-        .with_context(|| format!("{} is no run directory: reading {STUDY_FILE}", run_dir.display()))?;
+    let text = fs::read_to_string(&file).with_context(|| {
+        format!(
+            "{} is no run directory: reading {STUDY_FILE}",
+            run_dir.display()
+        )
+    })?;
     let Format { format } =
         aar_core::parse::toml(&text).with_context(|| file.display().to_string())?;
     if format != RUN_FORMAT {

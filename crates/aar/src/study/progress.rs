@@ -19,7 +19,10 @@ impl Progress {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar, started: Instant::now() }
+        Self {
+            bar,
+            started: Instant::now(),
+        }
     }
 
     /// When the study began.
@@ -49,7 +52,8 @@ impl Progress {
         let total = Duration::from_secs(self.bar.length().unwrap_or(0));
         self.bar.set_position(self.started.elapsed().as_secs());
         let (minutes, seconds) = (total.as_secs() / 60, total.as_secs() % 60);
-        self.bar.set_message(format!("{minutes:02}:{seconds:02}  {text}"));
+        self.bar
+            .set_message(format!("{minutes:02}:{seconds:02}  {text}"));
     }
 
     /// Takes the changing line away.

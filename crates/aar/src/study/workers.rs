@@ -10,8 +10,8 @@ use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 use aar_referee::{Machine, Testbed};
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a worker waits for work before it looks whether it should stop.
@@ -33,7 +33,9 @@ impl Workshop {
     /// Works until told to stop; an error means that the machine, not a method, failed.
     pub(crate) fn work(&self) -> Result<()> {
         while !self.stop.load(Ordering::Relaxed) {
-            let Some(job) = self.hub.wait_job(PATIENCE)? else { continue };
+            let Some(job) = self.hub.wait_job(PATIENCE)? else {
+                continue;
+            };
             let run = job.run;
             if let Err(error) = self.make(job) {
                 self.hub.put_back(run)?;
@@ -56,12 +58,18 @@ impl Workshop {
         let compute_seconds = outputs.iter().map(|output| output.cpu_seconds).sum();
         match job.run {
             Run::Experiment(id) => {
-                let output = outputs.pop().ok_or_else(|| anyhow!("experiment {id} has no seed"))?;
+                let output = outputs
+                    .pop()
+                    .ok_or_else(|| anyhow!("experiment {id} has no seed"))?;
                 let end = match output.predictions {
                     Ok(_) => RunEnd::Good,
                     Err(reason) => RunEnd::Failed { reason },
                 };
-                let outcome = ExperimentOutcome { end, output: output.stdout, compute_seconds };
+                let outcome = ExperimentOutcome {
+                    end,
+                    output: output.stdout,
+                    compute_seconds,
+                };
                 self.hub.finish_experiment(id, outcome)?;
             }
             Run::Evaluation(id) => {
@@ -77,9 +85,15 @@ impl Workshop {
     }
 
     fn run(&self, job: &Job, seed: Seed) -> Result<RunOutput> {
-        let testbed = self.testbeds.get(&self.main).context("the main problem is not open")?;
+        let testbed = self
+            .testbeds
+            .get(&self.main)
+            .context("the main problem is not open")?;
         let view: View = testbed.view(Split::Dev, seed)?;
-        let method = job.files.get(METHOD_FILE).context("a snapshot without method.toml")?;
+        let method = job
+            .files
+            .get(METHOD_FILE)
+            .context("a snapshot without method.toml")?;
         let method: Method = aar_core::parse::toml(&String::from_utf8_lossy(method))?;
         let directory = self.machine.unpacked.directory(job.snapshot, &job.files)?;
         let _slot = self.machine.slots.acquire();

@@ -1,0 +1,16 @@
+//! The command line as people use it: whole studies, verification, bad input, methods of any kind.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod board;
+mod budgets;
+mod doctor;
+mod methods;
+mod program;
+mod secrecy;
+mod shipped;
+mod study;
+#[path = "../../../aar-referee/tests/it/tiny.rs"]
+mod tiny;
+mod verify;

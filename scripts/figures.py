@@ -1,0 +1,179 @@
+"""The figures of docs/results.md: whole studies on split seeds that were never looked at before.
+
+    python3 scripts/figures.py run DIRECTORY [--aar PROGRAM] [--minutes N] [--seeds N]
+    python3 scripts/figures.py table DIRECTORY
+
+`run` makes DIRECTORY/directed-SEED and DIRECTORY/undirected-SEED, alternating, so that a change in
+the machine's load meets both alike. `table` reads every finished run and prints the figures.
+"""
+
+import argparse
+import collections
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import time
+
+FIRST_SEED = 20261101
+# The same for both kinds of study, and small enough to be used up: equal budgets.
+STUDY = """name = "{kind}"
+minutes = {minutes}
+directions = "{directions}"
+
+[budget]
+evaluations = {evaluations}
+experiments = 100
+"""
+# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def run(arguments):
+    directory = pathlib.Path(arguments.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
+        for kind, directions in [("directed", "study"), ("undirected", "none")]:
+            out = directory / f"{kind}-{seed}"
+            if out.exists():
+                continue
+            study = directory / f"{kind}.toml"
+            study.write_text(
+                STUDY.format(
+                    kind=kind,
+                    directions=directions,
+                    minutes=arguments.minutes,
+                    evaluations=arguments.evaluations,
+                )
+            )
+            command = [arguments.aar, "run", str(study), "--out", str(out), "--seed", str(seed)]
+            begun = time.monotonic()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            print(f"{out.name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+
+
+def events(run_dir):
+    with open(run_dir / "ledger" / "events.jsonl") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def correct_share(run_dir, labels, replication):
+    """Right predictions over all seeds and rows: what the board calls accuracy."""
+    right = rows = 0
+    for digest in replication["outputs"]:
+        predictions = (run_dir / "store" / digest[:2] / digest[2:]).read_bytes()
+        right += sum(p == l for p, l in zip(predictions, labels, strict=True))
+        rows += len(labels)
+    return right / rows
+
+
+def rank_labels(run_dir, problem):
+    with open(run_dir / problem["directory"] / "vault" / "rank" / "labels.jsonl") as lines:
+        return bytes(ord("0") + json.loads(line)["label"] for line in lines)
+
+
+def entropy(counts):
+    total = sum(counts)
+    return -sum(n / total * math.log2(n / total) for n in counts if n) if total else float("nan")
+
+
+def figures(run_dir):
+    """The figures of one run, on its main problem and its transfer problems."""
+    log = [(entry["at"], entry["event"]) for entry in events(run_dir)]
+    opened = log[0][1]
+    replications = [e["replication"] for _, e in log if e["event"] == "replicated"]
+    result = {"run": run_dir.name, "transfer": {}}
+    for index, problem in enumerate(opened["problems"]):
+        labels = rank_labels(run_dir, problem)
+        anchors = problem["anchors"]["rank"]
+        gap = anchors["ceiling"] - anchors["weak"]
+        best = collections.defaultdict(lambda: (float("-inf"), ""))
+        for replication in replications:
+            if replication["problem"] == problem["id"]:
+                accuracy = correct_share(run_dir, labels, replication)
+                group = replication["group"]
+                best[group] = max(best[group], ((accuracy - anchors["weak"]) / gap, replication["method"]))
+        if index == 0:
+            result["best"] = dict(best)
+        else:
+            result["transfer"][problem["id"]] = dict(best)
+    families = {e["snapshot"]: e["family"] for _, e in log if e["event"] == "snapshot_stored"}
+    scored = [
+        e
+        for _, e in log
+        if e["event"] == "evaluation_ended" and e["researcher"].startswith("r") and e["outputs"]
+    ]
+    counts = collections.Counter(families[e["snapshot"]] for e in scored)
+    late = collections.Counter(families[e["snapshot"]] for e in scored[len(scored) // 2 :])
+    result["evaluations"] = len(scored)
+    result["entropy"] = entropy(counts.values())
+    result["late_entropy"] = entropy(late.values())
+    ended = [e for _, e in log if e["event"] in ("experiment_ended", "evaluation_ended")]
+    seed_runs = sum(1 if e["event"] == "experiment_ended" else len(e["outputs"]) for e in ended)
+    joined = [at for at, e in log if e["event"] == "researcher_joined"]
+    asked = [at for at, e in log if e["event"] == "evaluation_ended" and e["researcher"] != "baseline"]
+    minutes = (max(asked) - min(joined)) / 60_000 if asked else float("nan")
+    result["runs_per_minute"] = seed_runs / minutes
+    result["first_answer_seconds"] = (min(asked) - log[0][0]) / 1000 if asked else float("nan")
+    return result
+
+
+def mean_interval(values):
+    n = len(values)
+    mean = sum(values) / n
+    if n < 2:
+        return f"{mean:.3f}"
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
+    reach = T95.get(n - 1, 1.96) * deviation / math.sqrt(n)
+    return f"{mean:.3f} [{mean - reach:.3f}, {mean + reach:.3f}]"
+
+
+def table(arguments):
+    runs = sorted(pathlib.Path(arguments.directory).glob("*directed-*/report/report.html"))
+    results = [figures(path.parent.parent) for path in runs]
+    for kind in ("directed", "undirected"):
+        mine = [r for r in results if r["run"].startswith(f"{kind}-") and "study" in r["best"]]
+        none = [r["run"] for r in results if r["run"].startswith(f"{kind}-") and r not in mine]
+        print(f"\n{kind}: {len(mine)} runs" + (f"; nothing verified in {none}" if none else ""))
+        if not mine:
+            continue
+        for r in mine:
+            groups = "  ".join(f"{g} {r['best'][g][0]:.3f} {r['best'][g][1]}" for g in r["best"])
+            print(f"  {r['run']}: {groups}; {r['evaluations']} evaluations")
+        for group in ("study", "baseline", "published"):
+            print(f"  best of {group:<10} {mean_interval([r['best'][group][0] for r in mine])}")
+        for group in ("baseline", "published"):
+            gains = [r["best"]["study"][0] - r["best"][group][0] for r in mine]
+            print(f"  gain over best {group:<10} {mean_interval(gains)}  (paired within runs)")
+        for problem in mine[0]["transfer"]:
+            both = [r["transfer"][problem] for r in mine if "study" in r["transfer"][problem]]
+            own = mean_interval([t["study"][0] for t in both])
+            gain = mean_interval([t["study"][0] - t["baseline"][0] for t in both])
+            print(f"  {problem:<8} better of two {own}, over best baseline {gain}")
+        print(f"  entropy of families {mean_interval([r['entropy'] for r in mine])} bits")
+        print(f"  in the later half   {mean_interval([r['late_entropy'] for r in mine])} bits")
+        print(f"  evaluations         {mean_interval([r['evaluations'] for r in mine])}")
+        print(f"  seed runs a minute  {mean_interval([r['runs_per_minute'] for r in mine])}")
+        print(f"  first answer after  {mean_interval([r['first_answer_seconds'] for r in mine])} s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    runner = commands.add_parser("run")
+    runner.add_argument("directory")
+    runner.add_argument("--aar", default="target/release/aar")
+    runner.add_argument("--minutes", type=float, default=3.0)
+    runner.add_argument("--seeds", type=int, default=5)
+    runner.add_argument("--evaluations", type=int, default=12)
+    runner.set_defaults(call=run)
+    reader = commands.add_parser("table")
+    reader.add_argument("directory")
+    reader.set_defaults(call=table)
+    arguments = parser.parse_args()
+    arguments.call(arguments)
+
+
+if __name__ == "__main__":
+    main()
