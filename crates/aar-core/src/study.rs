@@ -166,8 +166,8 @@ impl Study {
             ("budget.compute_seconds", self.budget.compute_seconds),
         ];
         for (field, value) in positive {
-            if !(value.is_finite() && value > 0.0) {
-                return refuse(field, value.to_string(), "a number above 0");
+            if !(value > 0.0 && value <= 1e9) {
+                return refuse(field, value.to_string(), "more than 0, at most 1e9");
             }
         }
         let counts = [

@@ -37,6 +37,7 @@ pub(crate) fn write_lab(path: &Path) -> Result<()> {
 /// A method that ships with `aar`, for the board's baselines and published methods.
 pub(crate) struct ShippedMethod {
     pub(crate) group: Group,
+    pub(crate) recipe: Recipe,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
@@ -80,5 +81,9 @@ fn shipped((group, name, text): (Group, &str, &str)) -> Result<ShippedMethod> {
         (METHOD_FILE.to_owned(), method.into_bytes()),
         (RECIPE_FILE.to_owned(), text.as_bytes().to_vec()),
     ]);
-    Ok(ShippedMethod { group, files })
+    Ok(ShippedMethod {
+        group,
+        recipe,
+        files,
+    })
 }

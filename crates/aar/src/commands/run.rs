@@ -9,6 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// TOML has no larger integers.
+const MAX_SEED: u64 = i64::MAX as u64;
+
 /// What `aar run` takes.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -18,10 +21,10 @@ pub(crate) struct Args {
     #[arg(long)]
     out: Option<PathBuf>,
     /// Wall-clock minutes of the whole study, in place of the study's own
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     minutes: Option<f64>,
     /// The study's seed, in place of the study's own; by default one that nobody can guess
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
     seed: Option<u64>,
     /// Run methods as plain processes that can read and do whatever you can
     #[arg(long)]

@@ -1,9 +1,10 @@
 //! `aar verify`: recomputes a run from its bytes and names everything that was changed.
 
 use crate::record::Record;
-use crate::study::{REPORT_DIR, check_format};
+use crate::study::{REPORT_DIR, STUDY_FILE, check_format};
 use aar_core::digest::Digest;
-use aar_referee::recompute;
+use aar_core::event::Event;
+use aar_referee::{Recomputed, recompute};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut recomputed = recompute(&args.run, args.head);
     let mut faults = std::mem::take(&mut recomputed.faults);
     let mut checked = std::mem::take(&mut recomputed.checked);
+    faults.extend(study_fault(&args.run, &recomputed)?);
     let head = recomputed.head;
     if faults.is_empty() {
         let record = Record::of(&args.run, recomputed);
@@ -52,6 +54,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("this run does not verify: {} faults", faults.len());
         Ok(ExitCode::FAILURE)
     }
+}
+
+/// Compares the study's file with the study that the ledger opened.
+fn study_fault(run: &Path, recomputed: &Recomputed) -> Result<Option<String>> {
+    let Some(Event::StudyOpened { study, .. }) = recomputed.entries.first().map(|one| &one.event)
+    else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(run.join(STUDY_FILE))?;
+    let differs = text != toml::to_string(study)?;
+    Ok(differs.then(|| format!("{STUDY_FILE} is not the study that the ledger opened")))
 }
 
 /// Compares the tables on disk with those that the ledger names and with those that it gives.

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// How many of the study's own methods run on the transfer problems.
-const TRANSFERRED: usize = 2;
+pub(crate) const TRANSFERRED: usize = 2;
 /// Where report and tables stand in the run directory.
 pub(crate) const REPORT_DIR: &str = "report";
 

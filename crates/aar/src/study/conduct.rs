@@ -1,7 +1,7 @@
 //! Running an opened study: baselines and published methods first, then researchers, workers and
 //! the referee side by side, then the closing.
 
-use super::close::{self, Closing};
+use super::close::{self, Closing, TRANSFERRED};
 use super::open::Opened;
 use super::progress::Progress;
 use super::workers::Workshop;
@@ -29,6 +29,9 @@ use std::time::{Duration, Instant, SystemTime};
 const BASELINE_PATIENCE: Duration = Duration::from_secs(600);
 /// How often the referee looks for claims and the progress line changes.
 const TICK: Duration = Duration::from_millis(250);
+
+/// What recomputing the run and writing the report may take.
+const REPORTING: Duration = Duration::from_secs(3);
 
 /// A study that has ended.
 pub(crate) struct Finished {
@@ -201,7 +204,7 @@ impl Conductor<'_> {
     /// Baselines are evaluated and replicated, published methods replicated, on the main problem.
     fn establish(&self, main: &ProblemId) -> Result<Shipped> {
         let mut baselines = Vec::new();
-        let mut slowest = Duration::ZERO;
+        let mut spent = Duration::ZERO;
         for method in builtin::methods()? {
             let snapshot = self.hub.put_trusted_snapshot(method.group, &method.files)?;
             if method.group == Group::Baseline {
@@ -213,12 +216,13 @@ impl Conductor<'_> {
                 bail!("a shipped method failed; the run's ledger says why");
             };
             if method.group == Group::Baseline {
-                slowest = slowest.max(begun.elapsed());
+                spent += begun.elapsed();
                 baselines.push(snapshot);
             }
             self.report_replication(Some(&replication), method.group)?;
         }
-        Ok(Shipped { baselines, slowest })
+        let count = u32::try_from(baselines.len().max(1)).unwrap_or(u32::MAX);
+        Ok(Shipped { baselines, usual: spent / count })
     }
 
     fn referee_until_the_end(
@@ -229,11 +233,13 @@ impl Conductor<'_> {
     ) -> Result<()> {
         let transfers = self.hub.problems().len().saturating_sub(1);
         loop {
-            let open_claims = self.claims()?.len().min(4);
-            // Closing runs the best two and the baselines on each transfer problem. A researcher's
-            // method is taken to cost what the slowest baseline costs, twice over.
-            let replications = transfers * (shipped.baselines.len() + 2 * 2) + 2 * open_claims;
-            let reserve = shipped.slowest * u32::try_from(replications).unwrap_or(u32::MAX);
+            // Closing runs the best two and the baselines on each transfer problem, and decides a
+            // few last claims. A researcher's method is taken to cost twice what a baseline costs.
+            let last_claims = self.claims()?.len().min(4);
+            let replications =
+                transfers * (shipped.baselines.len() + 2 * TRANSFERRED) + 2 * last_claims;
+            let reserve =
+                REPORTING + shipped.usual * u32::try_from(replications).unwrap_or(u32::MAX);
             if Instant::now() + reserve >= self.end {
                 return Ok(());
             }
@@ -309,7 +315,8 @@ impl Conductor<'_> {
 
 struct Shipped {
     baselines: Vec<SnapshotId>,
-    slowest: Duration,
+    /// What replicating a baseline takes.
+    usual: Duration,
 }
 
 fn seeds(study: Seed, purpose: &str, count: usize) -> Vec<Seed> {

@@ -8,5 +8,5 @@ mod workers;
 
 pub(crate) use close::REPORT_DIR;
 pub(crate) use conduct::{Finished, conduct};
-pub(crate) use open::{check_format, open};
+pub(crate) use open::{STUDY_FILE, check_format, open};
 pub(crate) use progress::Progress;

@@ -10,10 +10,12 @@ use aar_core::event::OpenedProblem;
 use aar_core::id::Seed;
 use aar_core::problem::Split;
 use aar_core::study::{RUN_FORMAT, Study};
+use aar_lab::features::choose;
 use aar_problem::generate::BuiltinProblem;
 use aar_problem::{Problem, check, draw_builtin, write_problem};
+use aar_stats::Anchors;
 use anyhow::{Context, Result, anyhow, bail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +40,7 @@ pub(crate) fn open(
     progress: &Progress,
 ) -> Result<Opened> {
     study.validate().map_err(anyhow::Error::msg)?;
-    if run_dir.exists() {
+    if run_dir.symlink_metadata().is_ok() {
         bail!(
             "{} exists already: name another directory with --out",
             run_dir.display()
@@ -49,43 +51,28 @@ pub(crate) fn open(
         None => random_seed()?,
     };
     study.seed = Some(seed);
-    let names: Vec<String> = [&study.problem]
-        .into_iter()
-        .chain(&study.transfer)
-        .cloned()
-        .collect();
     // Bad problems are found before anything is written.
+    let names = [&study.problem].into_iter().chain(&study.transfer);
     let sources = names
-        .iter()
         .map(|name| Source::find(name, base))
         .collect::<Result<Vec<_>>>()?;
+    check_sources(&sources, run_dir)?;
 
-    let staging = staging_of(run_dir)?;
-    let opened = (|| {
-        let mut problems = Vec::new();
-        for (index, source) in sources.iter().enumerate() {
-            progress.stage(&format!("preparing problem {}", source.name()));
-            let directory = match index {
-                0 => "problem".to_owned(),
-                _ => format!("transfer/{}", source.name()),
-            };
-            problems.push(open_problem(source, &staging, directory, seed)?);
-        }
-        let text = toml::to_string(&study).context("writing the study")?;
-        let file = staging.join(STUDY_FILE);
-        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-        Ok(problems)
-    })();
-    let problems = match opened {
-        Ok(problems) => problems,
-        Err(error) => {
-            // The first error is the one that matters.
-            let _ = fs::remove_dir_all(&staging);
-            return Err(error);
-        }
-    };
-    fs::rename(&staging, run_dir)
-        .with_context(|| format!("renaming {} to {}", staging.display(), run_dir.display()))?;
+    let staging = Staging::beside(run_dir)?;
+    let mut problems = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        progress.stage(&format!("preparing problem {}", source.name()));
+        let directory = match index {
+            0 => "problem".to_owned(),
+            _ => format!("transfer/{}", source.name()),
+        };
+        problems.push(open_problem(source, &staging.dir, directory, seed)?);
+    }
+    let text = toml::to_string(&study).context("writing the study")?;
+    let file = staging.dir.join(STUDY_FILE);
+    fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    fs::rename(&staging.dir, run_dir)
+        .with_context(|| format!("renaming {} to {}", staging.dir.display(), run_dir.display()))?;
     let run_dir = run_dir
         .canonicalize()
         .context("finding the run directory")?;
@@ -95,6 +82,35 @@ pub(crate) fn open(
         run_dir,
         problems,
     })
+}
+
+/// Refuses problems of one name, which have one place in the run directory, and a run directory
+/// inside a problem, which would become part of itself.
+fn check_sources(sources: &[Source], run_dir: &Path) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for source in sources {
+        if !names.insert(source.name()) {
+            bail!(
+                "field transfer: {:?} is in the study already: every problem needs a name of its own",
+                source.name()
+            );
+        }
+    }
+    let absolute = std::path::absolute(run_dir).context("finding the place of --out")?;
+    let there = absolute.ancestors().find_map(|dir| dir.canonicalize().ok());
+    for source in sources {
+        if let Source::Directory { path, .. } = source
+            && let Ok(problem) = path.canonicalize()
+            && there.as_ref().is_some_and(|dir| dir.starts_with(&problem))
+        {
+            bail!(
+                "--out {} lies inside the problem {}: name a directory elsewhere",
+                run_dir.display(),
+                path.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Where a problem comes from.
@@ -177,12 +193,18 @@ fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
         .into_iter()
         .map(|(path, digest)| (path.to_string_lossy().into_owned(), digest));
     for split in [Split::Dev, Split::Rank] {
-        if !manifest.anchors.contains_key(&split) {
+        let Some(anchors) = manifest.anchors.get(&split) else {
             bail!(
                 "problem {} has anchors, but none for split {split}",
                 manifest.id
             );
-        }
+        };
+        Anchors::new(anchors.weak, anchors.ceiling)
+            .with_context(|| format!("problem {}: anchors of split {split}", manifest.id))?;
+    }
+    for method in builtin::methods()? {
+        choose(&method.recipe.features, &problem.about().activations)
+            .with_context(|| format!("problem {}: a shipped method cannot run", manifest.id))?;
     }
     Ok(OpenedProblem {
         id: manifest.id.clone(),
@@ -195,23 +217,45 @@ fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
     })
 }
 
-/// The hidden directory beside `run_dir` in which it is made.
-fn staging_of(run_dir: &Path) -> Result<PathBuf> {
-    let name = run_dir
-        .file_name()
-        .ok_or_else(|| anyhow!("--out must name a new directory"))?;
-    let parent = match run_dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-    let staging = parent.join(format!(
-        ".{}.opening-{}",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    fs::create_dir(&staging).with_context(|| format!("making {}", staging.display()))?;
-    Ok(staging)
+/// The hidden directory in which a run directory is made. Dropped before it was renamed, it goes
+/// away with the directories above it that were made for it.
+struct Staging {
+    dir: PathBuf,
+    above: Vec<PathBuf>,
+}
+
+impl Staging {
+    fn beside(run_dir: &Path) -> Result<Self> {
+        let name = run_dir
+            .file_name()
+            .ok_or_else(|| anyhow!("--out must name a new directory"))?;
+        let parent = match run_dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let name = name.to_string_lossy();
+        let staging = Self {
+            dir: parent.join(format!(".{name}.opening-{}", std::process::id())),
+            above: parent
+                .ancestors()
+                .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+                .map(Path::to_owned)
+                .collect(),
+        };
+        let dir = &staging.dir;
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        Ok(staging)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Nothing of this can be done about, and after the rename all of it fails as it should.
+        let _ = fs::remove_dir_all(&self.dir);
+        for above in &self.above {
+            let _ = fs::remove_dir(above);
+        }
+    }
 }
 
 fn copy_directory(from: &Path, to: &Path) -> Result<()> {

@@ -1,0 +1,241 @@
+//! A method may be any program: an honest shell script succeeds, and whatever a bad one does is
+//! answered with a reason for its author and costs no evaluation.
+
+use crate::program::AAR;
+use crate::tiny;
+use aar_compute::{MethodRun, RunOutput, Runner, View};
+use aar_core::event::OpenedProblem;
+use aar_core::family::Family;
+use aar_core::id::{Name, Seed};
+use aar_core::method::{METHOD_FILE, Method};
+use aar_core::problem::{ItemKind, Split};
+use aar_core::study::{RunLimits, Study};
+use aar_hub::api::RunState;
+use aar_hub::hub::{EvaluationOutcome, Run};
+use aar_hub::{Hub, HubSetup};
+use aar_referee::Testbed;
+use aar_sandbox::{Cancel, Isolation, Launcher, Sandbox};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Answers every question with 1; the last command of a script that then spoils something.
+const HONEST: &str = r#"
+answers() { sed 's/.*"id":"\([0-9a-f]*\)".*/{"id":"\1","label":1}/' $AAR_PROBLEM/predict/inputs.jsonl; }
+answers > $AAR_OUT/predictions.jsonl
+"#;
+
+/// A problem with one trained teacher, and sandboxes that the program under test enters.
+struct Workbench {
+    home: TempDir,
+    testbed: Testbed,
+    view: View,
+    runner: Runner,
+}
+
+impl Workbench {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let [problem, weak, sealed] = ["tiny", "weak", "sealed"].map(|name| home.path().join(name));
+        tiny::write(&problem, "tiny@1", ItemKind::Pair);
+        let testbed = Testbed::open(&problem, &weak, &sealed).unwrap();
+        let view = testbed.view(Split::Dev, Seed(1)).unwrap();
+        let sandbox = Sandbox::new(Launcher::at(AAR), Isolation::Required);
+        let runner = Runner::new(sandbox, env!("AAR_LAB_BINARY").into(), Cancel::new());
+        Self { home, testbed, view, runner }
+    }
+
+    fn vault(&self) -> PathBuf {
+        self.testbed.problem().layout().vault()
+    }
+
+    /// Runs a script with little time.
+    fn run(&self, script: &str) -> RunOutput {
+        let snapshot = self.home.path().join("snapshot");
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::write(snapshot.join("run.sh"), script).unwrap();
+        self.run_command(&snapshot, &["/bin/sh", "run.sh"])
+    }
+
+    fn run_command(&self, snapshot: &std::path::Path, command: &[&str]) -> RunOutput {
+        let method = method(command);
+        let limits = RunLimits { wall_seconds: 5.0, disk_mib: 4, ..RunLimits::default() };
+        let (view, seed) = (&self.view, Seed(1));
+        let run = MethodRun { snapshot, method: &method, view, seed, trial_rows: None, limits };
+        self.runner.run(&run).unwrap()
+    }
+
+    /// Why a script got no score.
+    fn refusal(&self, script: &str) -> String {
+        self.run(script).predictions.expect_err(script)
+    }
+}
+
+fn method(command: &[&str]) -> Method {
+    Method {
+        name: "script".parse().unwrap(),
+        family: Family::Other,
+        summary: "A script.".to_owned(),
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        claims_teacher: false,
+    }
+}
+
+#[test]
+fn an_honest_script_is_a_method() {
+    let bench = Workbench::new();
+    let output = bench.run(&format!("{HONEST}\necho seed $AAR_SEED"));
+    let labels = output.predictions.unwrap();
+    assert_eq!(labels.len(), bench.view.predict_ids.len());
+    assert!(labels.iter().all(|&label| u8::from(label) == 1));
+    assert_eq!(output.stdout, "seed 1\n");
+}
+
+#[test]
+fn the_labs_binary_runs_a_recipe_as_a_method() {
+    let bench = Workbench::new();
+    let snapshot = bench.home.path().join("recipe");
+    fs::create_dir(&snapshot).unwrap();
+    fs::write(snapshot.join("recipe.toml"), "summary = \"The defaults.\"\n").unwrap();
+    let output = bench.run_command(&snapshot, &["aar-lab", "run", "recipe.toml"]);
+    let labels = output.predictions.unwrap();
+    let truth = bench.testbed.problem().labels(Split::Dev);
+    let right = labels.iter().zip(truth).filter(|(ours, theirs)| ours == theirs).count();
+    assert!(2 * right > truth.len(), "{right} of {}", truth.len());
+}
+
+#[test]
+fn bad_predictions_are_named_by_line_and_field() {
+    let bench = Workbench::new();
+    let cases = [
+        ("answers | sed 3s/1}/2}/", "predictions.jsonl: line 3: field label: "),
+        ("answers | sed '3s/\"id\":\"..../\"id\":\"0000/'", "predictions.jsonl: line 3: field id: "),
+        ("answers; answers | head -n 1", "predictions.jsonl: line 81: field id: "),
+        ("answers | tail -n +2", "predictions.jsonl: field id: 1 of 80 ids are missing"),
+        ("answers | sed '5s/label/lable/'", "predictions.jsonl: line 5: field lable: "),
+        ("echo 'no json'", "predictions.jsonl: line 1: "),
+        ("printf ''", "predictions.jsonl: field id: 80 of 80 ids are missing"),
+        ("head -c 1000000 /dev/zero", "predictions.jsonl in $AAR_OUT cannot be read: "),
+    ];
+    for (answers, reason) in cases {
+        let found = bench.refusal(&format!("{HONEST}\n{{ {answers}; }} > $AAR_OUT/predictions.jsonl"));
+        assert!(found.starts_with(reason), "{answers}: {found}");
+    }
+}
+
+#[test]
+fn predictions_must_be_a_file_of_the_methods_own() {
+    let bench = Workbench::new();
+    let cases = [
+        "true",
+        "mkdir $AAR_OUT/predictions.jsonl",
+        "ln -s $AAR_PROBLEM/weak/labels.jsonl $AAR_OUT/predictions.jsonl",
+        "mkfifo $AAR_OUT/predictions.jsonl",
+    ];
+    for script in cases {
+        let found = bench.refusal(script);
+        assert!(found.starts_with("predictions.jsonl in $AAR_OUT cannot be read: "), "{script}: {found}");
+    }
+}
+
+#[test]
+fn a_method_that_fails_hears_its_own_words_and_how_it_ended() {
+    let bench = Workbench::new();
+    let found = bench.refusal(&format!("{HONEST}\necho oh no >&2; exit 3"));
+    assert_eq!(found, "the method ended with exit code 3: oh no");
+    let found = bench.refusal(&format!("{HONEST}\nwhile :; do :; done"));
+    assert!(found.starts_with("the method ended with stopped at the "), "{found}");
+    let found = bench.refusal(&format!("{HONEST}\nhead -c 20000000 /dev/zero > $AAR_OUT/large"));
+    assert!(found.starts_with("the method ended with exit code 1: "), "{found}");
+    let snapshot = bench.home.path().join("nothing");
+    fs::create_dir(&snapshot).unwrap();
+    let found = bench.run_command(&snapshot, &["/bin/no-such-program"]).predictions.unwrap_err();
+    assert!(found.contains("no-such-program"), "{found}");
+}
+
+#[test]
+fn a_method_finds_no_labels_but_the_weak_ones_and_changes_nothing() {
+    let bench = Workbench::new();
+    let vault = bench.vault();
+    let script = format!(
+        "{HONEST}
+         find / -xdev -name '*labels*' 2>/dev/null
+         find /problem | sort
+         ls {vault} {vault}/../../.. && echo reached the host
+         for file in $(find /problem -type f); do
+             {{ echo 0 > $file; }} 2>/dev/null && echo wrote $file
+         done
+         touch /problem/new /problem/train/new 2>/dev/null && echo wrote
+         env | sort
+         true",
+        vault = vault.display()
+    );
+    let output = bench.run(&script);
+    assert!(output.predictions.is_ok(), "{output:?}");
+    let seen = output.stdout;
+    let labels: Vec<&str> = seen.lines().filter(|line| line.ends_with("labels.jsonl")).collect();
+    assert!(labels.iter().all(|path| *path == "/problem/weak/labels.jsonl"), "{seen}");
+    assert!(!seen.contains("wrote") && !seen.contains("reached"), "{seen}");
+    assert!(!seen.contains("CARGO") && seen.contains("AAR_SEED=1"), "{seen}");
+    assert!(!seen.contains("rank") && !seen.contains("vault"), "{seen}");
+}
+
+#[test]
+fn a_failed_evaluation_is_refunded_and_says_why() {
+    let bench = Workbench::new();
+    let run_dir = bench.home.path().join("run");
+    let problem = bench.testbed.problem();
+    let seeds: Vec<Seed> = (1..=5).map(Seed).collect();
+    let opened = OpenedProblem {
+        id: problem.manifest().id.clone(),
+        directory: "problem".to_owned(),
+        kind: problem.about().kind,
+        practice: true,
+        commitments: problem.manifest().commitments.clone(),
+        anchors: aar_lab::anchors::measure_anchors(problem, &seeds).unwrap(),
+        files: BTreeMap::new(),
+    };
+    let setup = HubSetup {
+        dev_labels: problem.labels(Split::Dev).to_vec(),
+        seeds,
+        clock: Arc::new(|| 1_763_722_800_000),
+    };
+    let hub = Hub::create(&run_dir, &Study::default(), &[opened], setup).unwrap();
+    let who: Name = "r1".parse().unwrap();
+    hub.join(&who, "").unwrap();
+
+    let bad = format!("{HONEST}\nanswers | sed 3s/1}}/2}}/ > $AAR_OUT/predictions.jsonl");
+    for (script, reason) in [
+        (bad.as_str(), Some("predictions.jsonl: line 3: field label: ")),
+        (HONEST, None),
+    ] {
+        let method = toml::to_string(&method(&["/bin/sh", "run.sh"])).unwrap();
+        let files = [(METHOD_FILE, method.as_str()), ("run.sh", script)]
+            .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        let snapshot = hub.put_snapshot(&who, &BTreeMap::from(files), &[]).unwrap().snapshot;
+        let asked = hub.request_evaluation(&who, snapshot).unwrap().id;
+        let job = hub.next_job().unwrap().unwrap();
+        assert_eq!(job.run, Run::Evaluation(asked));
+        let outputs = job.seeds.iter().map(|_| bench.run(script).predictions);
+        let outcome = match outputs.collect() {
+            Ok(predictions) => EvaluationOutcome::Predictions(predictions),
+            Err(reason) => EvaluationOutcome::Failed(reason),
+        };
+        hub.finish_evaluation(asked, outcome, 0.5).unwrap();
+        let answer = hub.evaluation(asked).unwrap();
+        let budget = hub.budget(&who).unwrap();
+        assert_eq!(budget.reserved_evaluations, 0);
+        match reason {
+            Some(reason) => {
+                assert_eq!((answer.state, budget.spent.evaluations), (RunState::Failed, 0));
+                assert!(answer.reason.unwrap().starts_with(reason));
+            }
+            None => {
+                assert_eq!((answer.state, budget.spent.evaluations), (RunState::Good, 1));
+                assert!(answer.feedback.is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `aar verify` finds whatever was changed in a finished run.
+
+use crate::program::{Answer, aar};
+use crate::study::{files, finished};
+use aar_core::digest::Digest;
+use aar_core::event::Event;
+use aar_core::id::Seed;
+use aar_hub::ledger::{Entry, LEDGER_FILE, Ledger};
+use aar_referee::recompute;
+use std::fs;
+use std::path::Path;
+
+fn verify(run: &Path, options: &[&str]) -> Answer {
+    aar(&[&["verify", run.to_str().unwrap()], options].concat())
+}
+
+/// The run must be refused, and the fault named.
+fn refused(run: &Path, named: &str) {
+    let answer = verify(run, &[]);
+    assert_eq!(answer.code, Some(1), "{named}: {answer:?}");
+    let faults: Vec<&str> = answer.stdout.lines().filter(|line| line.starts_with("FAULT")).collect();
+    assert!(faults.iter().any(|fault| fault.contains(named)), "{named}: {faults:?}");
+}
+
+/// Flips one bit of a file and gives back what the file held.
+fn flip(file: &Path, position: usize, bit: u8) -> Vec<u8> {
+    let before = fs::read(file).unwrap();
+    let mut after = before.clone();
+    after[position] ^= 1 << bit;
+    fs::write(file, after).unwrap();
+    before
+}
+
+#[test]
+fn a_finished_run_verifies_wherever_it_is_moved() {
+    let study = finished();
+    let head = study.head().to_string();
+    let copy = study.copy();
+    for run in [study.dir.clone(), copy.path().join("run")] {
+        let answer = verify(&run, &["--head", &head]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert!(answer.stdout.ends_with("this run verifies\n") && answer.stdout.contains(&head));
+    }
+}
+
+#[test]
+fn another_head_is_refused() {
+    let answer = verify(&finished().dir, &["--head", &Digest::of(b"another").to_string()]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(answer.stdout.contains("it was rewritten"), "{answer:?}");
+}
+
+/// Of every file three bytes and of the ledger many, each with one bit flipped.
+#[test]
+fn no_bit_of_ledger_store_and_problems_can_flip_unnoticed() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    let mut tried = 0;
+    for part in ["ledger", "store", "problem", "transfer"] {
+        for file in files(&run.join(part)) {
+            let length = fs::metadata(&file).unwrap().len();
+            let flips = if part == "ledger" { 200 } else { 2 };
+            for number in 0..flips.min(length) {
+                // Spread over the file, and another place in each file.
+                let draw = Seed(tried).derive("flip", number).0;
+                let position = (length * number + draw % length) / flips.max(1);
+                let before = flip(&file, position.min(length - 1) as usize, (draw % 8) as u8);
+                let faults = recompute(&run, None).faults;
+                assert!(!faults.is_empty(), "{} byte {position}", file.display());
+                fs::write(&file, before).unwrap();
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 300, "{tried}");
+    assert_eq!(recompute(&run, None).faults, Vec::<String>::new());
+}
+
+#[test]
+fn no_bit_of_the_reports_tables_can_flip_unnoticed() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    for file in files(&run.join("report")) {
+        if file.extension().is_some_and(|extension| extension == "csv") {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let length = fs::metadata(&file).unwrap().len() as usize;
+            for position in [0, length / 2, length - 1] {
+                let before = flip(&file, position, 0);
+                refused(&run, &format!("report/{name} was changed"));
+                fs::write(&file, before).unwrap();
+            }
+            let before = fs::read(&file).unwrap();
+            fs::remove_file(&file).unwrap();
+            refused(&run, &format!("report/{name}: "));
+            fs::write(&file, before).unwrap();
+        }
+    }
+    assert_eq!(verify(&run, &[]).code, Some(0));
+}
+
+#[test]
+fn the_program_names_what_was_flipped() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    let blob = files(&run.join("store")).swap_remove(3);
+    let cases = [
+        (run.join(LEDGER_FILE), "ledger line "),
+        (blob.clone(), blob.file_name().unwrap().to_str().unwrap()),
+        (run.join("problem/vault/rank/labels.jsonl"), "vault/rank/labels.jsonl"),
+        (run.join("problem/vault/salt"), "vault/salt"),
+        (run.join("problem/brief.md"), "problem/brief.md"),
+        (run.join("transfer/other/vault/dev/weak.safetensors"), "vault/dev/weak.safetensors"),
+        (run.join("study.toml"), "study.toml"),
+    ];
+    for (file, named) in cases {
+        let length = fs::metadata(&file).unwrap().len() as usize;
+        let before = flip(&file, length - 3, 0);
+        refused(&run, named);
+        fs::write(file, before).unwrap();
+    }
+    let manifest = run.join("problem/problem.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    for field in ["[commitments]", "[anchors.rank]"] {
+        let (start, rest) = text.split_once(field).unwrap();
+        let at = rest.find(['3', '5', '7']).unwrap();
+        let changed = format!("{start}{field}{}4{}", &rest[..at], &rest[at + 1..]);
+        fs::write(&manifest, changed).unwrap();
+        refused(&run, "differ from those in the ledger");
+    }
+}
+
+#[test]
+fn files_that_were_removed_or_added_are_found() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    for part in ["store", "problem", "transfer/other"] {
+        for file in files(&run.join(part)).into_iter().step_by(5) {
+            let before = fs::read(&file).unwrap();
+            fs::remove_file(&file).unwrap();
+            assert!(!recompute(&run, None).faults.is_empty(), "{}", file.display());
+            fs::write(&file, before).unwrap();
+        }
+    }
+    for added in ["store/new", "store/ab/new", "problem/new", "problem/vault/dev/new", "transfer/other/new"] {
+        let file = run.join(added);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "new").unwrap();
+        refused(&run, "new");
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+/// Writes the run's ledger anew with some events changed: every hash and link is right again.
+fn rewrite(run: &Path, change: impl Fn(&mut Event)) -> Digest {
+    let file = run.join(LEDGER_FILE);
+    fs::remove_file(&file).unwrap();
+    let mut ledger = Ledger::create(&file).unwrap();
+    for Entry { at, event, .. } in &finished().entries {
+        let mut event = event.clone();
+        change(&mut event);
+        ledger.append(*at, &[event]).unwrap();
+    }
+    ledger.head()
+}
+
+#[test]
+fn a_chain_that_was_rewritten_consistently_needs_the_head_to_be_found() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    let new_head = rewrite(&run, |event| {
+        if let Event::TokenIssued { token_hash, .. } = event {
+            *token_hash = Digest::of(b"another token");
+        }
+    });
+    assert_eq!(verify(&run, &[]).code, Some(0));
+    assert_eq!(verify(&run, &["--head", &new_head.to_string()]).code, Some(0));
+    assert_eq!(verify(&run, &["--head", &finished().head().to_string()]).code, Some(1));
+}
+
+#[test]
+fn a_chain_that_was_rewritten_against_store_problem_or_tables_is_found_without_the_head() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    let lies: [(&str, fn(&mut Event)); 4] = [
+        ("is not what ledger and store give", |event| {
+            if let Event::Replicated { replication, .. } = event {
+                replication.promoted = !replication.promoted;
+            }
+        }),
+        ("is not what ledger and store give", |event| {
+            if let Event::Replicated { replication, .. } = event {
+                let first = replication.outputs[0];
+                replication.outputs.fill(first);
+            }
+        }),
+        ("the store lacks", |event| {
+            if let Event::Replicated { replication, .. } = event {
+                replication.outputs[0] = Digest::of(b"better predictions");
+            }
+        }),
+        ("anchors differ from those in the ledger", |event| {
+            if let Event::StudyOpened { problems, .. } = event {
+                problems[0].anchors.values_mut().for_each(|anchors| anchors.weak -= 0.01);
+            }
+        }),
+    ];
+    for (named, lie) in lies {
+        rewrite(&run, lie);
+        refused(&run, named);
+    }
+}
