@@ -13,8 +13,10 @@ use thiserror::Error;
 
 /// The directory inside the sandbox where the problem's public part stands.
 const PROBLEM: &str = "/problem";
-/// The lab's own binary inside the sandbox.
-const LAB: &str = "/bin/aar-lab";
+/// The lab's own binary inside the sandbox; not in `/bin`, which may be the system's.
+const LAB: &str = "/opt/aar/aar-lab";
+/// Where programs are looked for.
+const PATH: &str = "/opt/aar:/usr/bin:/bin";
 /// What a method must write into `$AAR_OUT`.
 const PREDICTIONS: &str = "predictions.jsonl";
 /// A prediction line is an id and a digit; nobody needs more than this for one.
@@ -64,10 +66,11 @@ pub struct MethodRun<'a> {
 pub struct RunOutput {
     /// Predictions in the order of the view's ids, or the reason why there are none.
     pub predictions: Result<Vec<Label>, String>,
-    /// The end of standard output, as text.
-    pub stdout: String,
-    /// CPU seconds used.
-    pub cpu_seconds: f64,
+    /// The ends of standard output and standard error, as text. They can hold whatever the method
+    /// saw, so only the author of an experiment may read them.
+    pub log: String,
+    /// CPU seconds, or seconds in the sandbox where those are more.
+    pub compute_seconds: f64,
 }
 
 /// Why a run could not be made at all; the method is not to blame.
@@ -99,11 +102,24 @@ impl Runner {
     /// # Errors
     /// Only if the sandbox cannot be had; whatever the method does wrong is in the output.
     pub fn run(&self, run: &MethodRun<'_>) -> Result<RunOutput, ComputeError> {
-        let outcome = self.sandbox.run(&self.spec(run), &self.cancel)?;
+        let outcome = match self.sandbox.run(&self.spec(run), &self.cancel) {
+            Ok(outcome) => outcome,
+            // A command that cannot be started must not look like a machine that cannot run one.
+            Err(error) if error.is_commands_fault() => {
+                let predictions = Err(error.to_string());
+                return Ok(RunOutput {
+                    predictions,
+                    log: String::new(),
+                    compute_seconds: 0.0,
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
         Ok(RunOutput {
             predictions: predictions(&outcome, &run.view.predict_ids),
-            stdout: tail(&outcome.stdout),
-            cpu_seconds: outcome.cpu_seconds,
+            log: tail(&outcome.stdout) + &tail(&outcome.stderr),
+            // A method that sleeps keeps a slot from others as much as one that computes.
+            compute_seconds: outcome.cpu_seconds.max(outcome.wall_seconds),
         })
     }
 
@@ -132,7 +148,7 @@ impl Runner {
             read_only.push(Mount::new(activations, inside));
         }
         let mut env = vec![
-            ("PATH".to_owned(), "/bin:/usr/bin".to_owned()),
+            ("PATH".to_owned(), PATH.to_owned()),
             ("HOME".to_owned(), aar_sandbox::WORK.to_owned()),
             ("AAR_PROBLEM".to_owned(), PROBLEM.to_owned()),
             ("AAR_SEED".to_owned(), run.seed.to_string()),
@@ -165,14 +181,12 @@ fn limits(limits: &RunLimits) -> Limits {
     }
 }
 
-/// What a method's author is told is made of the method's own output and our sentences, nothing else.
+/// The reason of a failure is our own sentence. The method's words could carry what only it can see
+/// out of an evaluation that costs nothing: the weak labels of the hub's teachers.
 fn predictions(outcome: &Outcome, ids: &[RowId]) -> Result<Vec<Label>, String> {
     if outcome.ended != Ended::Exited(0) {
-        let said = tail(&outcome.stderr);
-        let said = said.trim();
-        let colon = if said.is_empty() { "" } else { ": " };
         return Err(format!(
-            "the method ended with {}{colon}{said}",
+            "the method ended with {}; an experiment shows its output",
             outcome.ended
         ));
     }
@@ -203,6 +217,8 @@ mod tests {
     #[test]
     fn the_lab_is_named_by_the_first_word_only() {
         assert!(LAB.ends_with(LAB_COMMAND));
+        let directory = LAB.strip_suffix(&format!("/{LAB_COMMAND}"));
+        assert_eq!(PATH.split(':').next(), directory);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Evaluations on `dev`, five seeds each.
+    /// Evaluations on `dev`, five seeds each. Failed ones are refunded, but no more of them than
+    /// this: each one beyond is charged like an answer.
     pub evaluations: u64,
     /// Experiments without a score.
     pub experiments: u64,
@@ -28,7 +29,8 @@ impl Default for Budget {
 /// What one researcher has spent.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Spent {
-    /// Evaluations that were answered; failed ones are refunded.
+    /// Evaluations that were answered, and failed ones beyond those that are refunded; see
+    /// [`Budget::evaluations`].
     pub evaluations: u64,
     /// Experiments that ran.
     pub experiments: u64,

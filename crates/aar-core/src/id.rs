@@ -103,15 +103,61 @@ impl Seed {
     /// A seed for one named purpose: independent of the seeds for all other purposes.
     #[must_use]
     pub fn derive(self, purpose: &str, index: u64) -> Self {
-        let digest = Digest::of_parts(&[
+        Self::of_digest(&Digest::of_parts(&[
             &self.0.to_le_bytes(),
             purpose.as_bytes(),
             &index.to_le_bytes(),
-        ]);
+        ]))
+    }
+
+    fn of_digest(digest: &Digest) -> Self {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&digest.as_bytes()[..8]);
         // TOML and many JSON readers hold only signed 64-bit or 53-bit integers.
         Self(u64::from_le_bytes(bytes) >> 12)
+    }
+}
+
+/// 256 bits from which a study's splits, salts and seeds are derived.
+///
+/// Methods see seeds that come from it. A seed has 52 bits, too few to hide behind; this has enough
+/// that none of the others can be found from those that were seen.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// A secret made of random bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The secret of a study whose seed a person chose: reproducible, and only as secret as the seed.
+    #[must_use]
+    pub fn of_seed(seed: Seed) -> Self {
+        Self(*Digest::of_parts(&[b"study", &seed.0.to_le_bytes()]).as_bytes())
+    }
+
+    /// A seed for one named purpose.
+    #[must_use]
+    pub fn derive(&self, purpose: &str, index: u64) -> Seed {
+        Seed::of_digest(&self.digest(purpose, index))
+    }
+
+    /// 32 bytes for one named purpose.
+    #[must_use]
+    pub fn bytes(&self, purpose: &str) -> [u8; 32] {
+        *self.digest(purpose, u64::MAX).as_bytes()
+    }
+
+    fn digest(&self, purpose: &str, index: u64) -> Digest {
+        Digest::of_parts(&[&self.0, purpose.as_bytes(), &index.to_le_bytes()])
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
     }
 }
 

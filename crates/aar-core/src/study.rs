@@ -67,7 +67,8 @@ pub struct Study {
     pub format: u32,
     /// The study's name.
     pub name: Name,
-    /// Draws the secret split, all seeds and the salt. Drawn at random where the file gives none.
+    /// Makes the study reproducible: splits, salts and all other seeds follow from it, so whoever
+    /// knows or guesses it knows them. Where there is none, they come from 256 random bits.
     pub seed: Option<Seed>,
     /// A built-in problem's name, or a path to a problem directory (relative to the study file).
     pub problem: String,
@@ -171,14 +172,15 @@ impl Study {
             }
         }
         let counts = [
-            ("limits.memory_mib", self.limits.memory_mib),
-            ("limits.processes", self.limits.processes),
-            ("limits.disk_mib", self.limits.disk_mib),
-            ("limits.output_kib", self.limits.output_kib),
+            ("limits.memory_mib", self.limits.memory_mib, 1),
+            ("limits.processes", self.limits.processes, 1),
+            // The largest snapshot that the hub takes must fit.
+            ("limits.disk_mib", self.limits.disk_mib, 8),
+            ("limits.output_kib", self.limits.output_kib, 1),
         ];
-        for (field, value) in counts {
-            if value == 0 || value > 1 << 24 {
-                return refuse(field, value.to_string(), "1 to 16777216");
+        for (field, value, least) in counts {
+            if value < least || value > 1 << 24 {
+                return refuse(field, value.to_string(), &format!("{least} to 16777216"));
             }
         }
         Ok(())

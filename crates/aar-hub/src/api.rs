@@ -258,7 +258,8 @@ pub struct EvaluationView {
     pub snapshot: SnapshotId,
     /// Where it stands.
     pub state: RunState,
-    /// Why it failed; a failed evaluation is refunded.
+    /// Why it failed. A failed evaluation is refunded, unless as many of its researcher's have
+    /// failed before as its budget has evaluations.
     pub reason: Option<String>,
     /// The hub's answer.
     #[schema(value_type = Object)]

@@ -342,7 +342,14 @@ fn poll<T>(
     loop {
         let asked = Instant::now();
         let left = end.saturating_duration_since(asked);
-        let view = ask(left.min(MAX_WAIT))?;
+        let view = match ask(left.min(MAX_WAIT)) {
+            // Others wait as well; there will be room again.
+            Err(error) if error.code() == Some("busy") && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(250));
+                continue;
+            }
+            answer => answer?,
+        };
         if done(&view) || Instant::now() >= end {
             return Ok(view);
         }

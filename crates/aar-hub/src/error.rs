@@ -59,6 +59,12 @@ pub enum HubError {
         /// How much there is.
         budget: f64,
     },
+    /// Too many requests wait for an end.
+    #[error("{limit} requests with wait_ms are waiting already, and no more may")]
+    Busy {
+        /// How many may wait.
+        limit: usize,
+    },
     /// The ledger could not be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -93,6 +99,7 @@ impl HubError {
             Self::Closing { .. } => "finish your notes; results so far stand",
             Self::TooLarge { .. } => "send less",
             Self::Invalid(_) => "correct the request and send it again; nothing was spent",
+            Self::Busy { .. } => "wait for one of their answers, or ask without wait_ms",
             Self::Budget { .. } => "GET /api/v1/budget shows what is left",
             _ => "this is the hub's fault; its log says more",
         }
@@ -110,6 +117,7 @@ impl HubError {
             Self::TooLarge { .. } => "too_large",
             Self::Invalid(_) => "invalid",
             Self::Budget { .. } => "budget",
+            Self::Busy { .. } => "busy",
             _ => "internal",
         }
     }

@@ -111,6 +111,27 @@ pub fn id_of(files: &Files) -> Result<SnapshotId> {
     Ok(SnapshotId(Digest::of(&manifest(files)?)))
 }
 
+/// A snapshot's blobs, its manifest among them, with their sizes.
+pub(crate) type Parts = BTreeMap<Digest, u64>;
+
+/// The blobs that these files become.
+pub(crate) fn parts(files: &Files) -> Result<Parts> {
+    let manifest = manifest(files)?;
+    let blobs = files.values().chain([&manifest]);
+    Ok(blobs
+        .map(|bytes| (Digest::of(bytes), bytes.len() as u64))
+        .collect())
+}
+
+/// The blobs of a stored snapshot.
+pub(crate) fn stored_parts(store: &Store, id: SnapshotId) -> Result<Parts> {
+    let bytes = store.get(id.0)?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(HubError::record)?;
+    let files = manifest.files.into_values();
+    let files = files.map(|record| (record.digest, record.bytes));
+    Ok(files.chain([(id.0, bytes.len() as u64)]).collect())
+}
+
 /// Stores checked files; their manifest last, so that a stored manifest is a whole snapshot.
 pub(crate) fn put(store: &Store, files: &Files) -> Result<SnapshotId> {
     for bytes in files.values() {

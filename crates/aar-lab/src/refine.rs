@@ -248,7 +248,11 @@ fn ccs_agreement(bench: &Bench, labelled: &mut Labelled, elicited: &Elicited, ep
 /// change places, which turns every label round.
 fn unit_size(mut logits: Vec<f32>) -> Vec<f32> {
     let square = logits.iter().map(|z| z * z).sum::<f32>() / logits.len().max(1) as f32;
-    let scale = if square > 1e-12 { square.sqrt().recip() } else { 0.0 };
+    let scale = if square > 1e-12 {
+        square.sqrt().recip()
+    } else {
+        0.0
+    };
     logits.iter_mut().for_each(|z| *z *= scale);
     logits
 }

@@ -1,9 +1,10 @@
 //! Replication: a snapshot runs again, in clean sandboxes, with fresh teachers, on sealed rows.
 
-use crate::board::{BoardError, RankTruth, board, correctness, gain};
+use crate::board::{BoardError, RankTruth, board};
+use crate::promotion::is_promoted;
 use crate::testbed::{Testbed, TestbedError};
 use aar_compute::{ComputeError, MethodRun, Runner, Slots, Unpacked};
-use aar_core::board::{Board, BoardRow, Group, Replication};
+use aar_core::board::{Board, BoardRow, Replication};
 use aar_core::digest::Digest;
 use aar_core::id::{ProblemId, Seed, SnapshotId};
 use aar_core::method::{METHOD_FILE, Method};
@@ -17,11 +18,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use thiserror::Error;
-
-/// The rule by which a replicated row becomes the incumbent, for the report.
-pub const PROMOTION_RULE: &str = "A row is promoted if the 95 % interval of its paired gain over \
-    the incumbent, on the same sealed rows and the same fresh teachers, lies above zero. The first \
-    incumbent is the best established baseline on those rows.";
 
 /// Why a replication could not be made; the method is not to blame.
 #[derive(Debug, Error)]
@@ -194,7 +190,7 @@ impl Referee {
                 return Ok(None);
             }
         };
-        let compute_seconds = runs.iter().map(|run| run.cpu_seconds).sum();
+        let compute_seconds = runs.iter().map(|run| run.compute_seconds).sum();
         let predictions: Vec<Vec<Label>> = runs.into_iter().map(|run| run.labels).collect();
         let promoted = decide && self.beats_incumbent(&predictions, problem)?;
         let replication = self.hub.record_replication(NewReplication {
@@ -238,10 +234,10 @@ impl Referee {
                 trial_rows: None,
                 limits: self.limits,
             })?;
-            let cpu_seconds = output.cpu_seconds;
+            let compute_seconds = output.compute_seconds;
             Ok(output.predictions.map(|labels| SeedRun {
                 labels,
-                cpu_seconds,
+                compute_seconds,
             }))
         };
         let next = AtomicUsize::new(0);
@@ -282,32 +278,15 @@ impl Referee {
         problem: &ProblemId,
     ) -> Result<bool, RefereeError> {
         let truth = self.truths.get(problem).ok_or_else(|| unknown(problem))?;
-        let Some(incumbent) = self.incumbent(problem)? else {
-            return Ok(true);
-        };
         let claimed = CorrectMatrix::score(predictions, &truth.labels)?;
-        Ok(gain(&claimed, &incumbent, truth)?.low > 0.0)
-    }
-
-    /// The last promoted row, at the start the best baseline on the sealed rows.
-    fn incumbent(&self, problem: &ProblemId) -> Result<Option<CorrectMatrix>, RefereeError> {
-        let read = |digest: Digest| self.read(digest);
-        let replications = self.hub.replications()?;
-        let here = || replications.iter().filter(|one| one.problem == *problem);
-        if let Some(last) = here().rev().find(|one| one.promoted) {
-            return Ok(Some(correctness(last, &self.truths, &read)?));
-        }
-        let mut best: Option<CorrectMatrix> = None;
-        for baseline in here().filter(|one| one.group == Group::Baseline) {
-            let matrix = correctness(baseline, &self.truths, &read)?;
-            if best
-                .as_ref()
-                .is_none_or(|best| matrix.accuracy() > best.accuracy())
-            {
-                best = Some(matrix);
-            }
-        }
-        Ok(best)
+        let before = self.hub.replications()?;
+        Ok(is_promoted(
+            &claimed,
+            problem,
+            &before,
+            &self.truths,
+            &|one| self.read(one),
+        )?)
     }
 
     /// Stored predictions as the board reads them.
@@ -325,7 +304,7 @@ impl Referee {
 
 struct SeedRun {
     labels: Vec<Label>,
-    cpu_seconds: f64,
+    compute_seconds: f64,
 }
 
 fn unknown(problem: &ProblemId) -> RefereeError {

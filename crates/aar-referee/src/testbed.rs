@@ -5,7 +5,7 @@ use aar_compute::View;
 use aar_core::id::Seed;
 use aar_core::problem::Split;
 use aar_lab::teacher::Teacher;
-use aar_problem::{Layout, Problem, ProblemError, write_weak_labels};
+use aar_problem::{Problem, ProblemError, write_weak_labels};
 use aar_stats::{Anchors, Groups, StatsError};
 use std::fs;
 use std::io;
@@ -94,17 +94,20 @@ impl Testbed {
     /// If the teacher cannot be trained or its labels cannot be written.
     pub fn view(&self, split: Split, seed: Seed) -> Result<View, TestbedError> {
         let layout = self.problem.layout();
-        let activations = !self.problem.about().activations.is_empty();
+        let has_activations = !self.problem.about().activations.is_empty();
+        let given = |file: PathBuf| self.given(split, file);
+        let optional = |file: PathBuf| has_activations.then(|| given(file)).transpose();
+        let inputs = given(layout.inputs(Split::Train))?;
+        optional(layout.activations(Split::Train))?;
         Ok(View {
-            about: layout.about(),
-            brief: layout.brief(),
-            train: parent(layout, Split::Train),
+            about: given(layout.about())?,
+            brief: given(layout.brief())?,
+            train: inputs
+                .parent()
+                .map_or_else(|| layout.public(), Path::to_owned),
             weak: self.weak_labels(seed)?,
-            predict_inputs: self.readable(split, layout.inputs(split))?,
-            predict_activations: match activations {
-                true => Some(self.readable(split, layout.activations(split))?),
-                false => None,
-            },
+            predict_inputs: given(layout.inputs(split))?,
+            predict_activations: optional(layout.activations(split))?,
             predict_ids: self.problem.table(split).ids(),
         })
     }
@@ -117,15 +120,23 @@ impl Testbed {
         rank_truth(&self.problem)
     }
 
-    /// A file that a sandbox can read: the file itself, or a copy of a sealed one.
-    fn readable(&self, split: Split, file: PathBuf) -> Result<PathBuf, TestbedError> {
+    /// The file that a sandbox gets which predicts `split`.
+    ///
+    /// One that predicts sealed rows gets copies of everything. The vault's own files are readable
+    /// for their owner only; and a file that two sandboxes share lets code in one signal to code in
+    /// the other, so the referee's share none with researchers'.
+    fn given(&self, split: Split, file: PathBuf) -> Result<PathBuf, TestbedError> {
         if split.is_public() {
             return Ok(file);
         }
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let copy = self.sealed.join(format!("{split}-{name}"));
+        let within = file
+            .strip_prefix(self.problem.layout().dir())
+            .unwrap_or(&file);
+        let copy = self.sealed.join(within);
         let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if !copy.exists() {
+            let directory = copy.parent().unwrap_or(&self.sealed);
+            fs::create_dir_all(directory).map_err(failed(directory))?;
             let partial = copy.with_extension("partial");
             fs::copy(&file, &partial).map_err(failed(&file))?;
             publish(&partial, &copy)?;
@@ -183,13 +194,6 @@ pub(crate) fn rank_truth(problem: &Problem) -> Result<RankTruth, TestbedError> {
 fn publish(partial: &Path, path: &Path) -> Result<(), TestbedError> {
     fs::set_permissions(partial, fs::Permissions::from_mode(0o644)).map_err(failed(partial))?;
     fs::rename(partial, path).map_err(failed(path))
-}
-
-fn parent(layout: &Layout, split: Split) -> PathBuf {
-    let inputs = layout.inputs(split);
-    inputs
-        .parent()
-        .map_or_else(|| layout.public(), Path::to_owned)
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> TestbedError {

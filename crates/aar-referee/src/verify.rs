@@ -1,8 +1,9 @@
 //! Recomputing a run from its bytes: ledger, store, problems, commitments, board.
 
-use crate::board::{RankTruth, board};
+use crate::board::{RankTruth, board, correctness};
+use crate::promotion::is_promoted;
 use crate::testbed::rank_truth;
-use aar_core::board::{Board, Replication};
+use aar_core::board::{Board, Group, Replication};
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
 use aar_core::id::ProblemId;
@@ -57,7 +58,8 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
     }
     let replications: Vec<Replication> = ledger.entries.iter().filter_map(replicated).collect();
     let board = if faults.is_empty() {
-        recompute_board(run_dir, &replications, &truths).unwrap_or_else(|fault| {
+        let main = opened(&ledger.entries).first().map(|problem| &problem.id);
+        recompute_board(run_dir, main, &replications, &truths).unwrap_or_else(|fault| {
             faults.push(fault);
             Board::default()
         })
@@ -66,7 +68,7 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
     };
     if faults.is_empty() {
         checked.push(format!(
-            "board: {} rows from stored predictions",
+            "board: {} rows and every promotion, from stored predictions",
             replications.len()
         ));
     }
@@ -81,11 +83,32 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
 
 fn recompute_board(
     run_dir: &Path,
+    main: Option<&ProblemId>,
     replications: &[Replication],
     truths: &BTreeMap<ProblemId, RankTruth>,
 ) -> Result<Board, String> {
     let store = Store::at(&run_dir.join(STORE_DIR));
     let read = |digest: Digest| store.get(digest).map_err(|error| error.to_string());
+    for (index, one) in replications.iter().enumerate() {
+        let decided = one.group == Group::Study && Some(&one.problem) == main;
+        let expected = decided && {
+            let claimed = correctness(one, truths, &read).map_err(|error| error.to_string())?;
+            is_promoted(
+                &claimed,
+                &one.problem,
+                &replications[..index],
+                truths,
+                &read,
+            )
+            .map_err(|error| error.to_string())?
+        };
+        if one.promoted != expected {
+            return Err(format!(
+                "replication {} of {}: the ledger says promoted = {}, the predictions say {expected}",
+                one.id, one.method, one.promoted
+            ));
+        }
+    }
     board(replications, truths, &read).map_err(|error| error.to_string())
 }
 

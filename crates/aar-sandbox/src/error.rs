@@ -8,7 +8,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SandboxError {
-    /// The specification cannot be carried out as it stands.
+    /// The command or its environment cannot be given to any program: it is empty, too long, or
+    /// holds a NUL byte or a name that is none.
+    #[error("the command: {0}")]
+    Command(String),
+
+    /// The rest of the specification cannot be carried out as it stands.
     #[error("sandbox specification: {0}")]
     Spec(String),
 
@@ -76,6 +81,19 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// Whether whoever wrote the command is to blame, and not this machine or whoever made the
+    /// rest of the [`Spec`](crate::Spec).
+    ///
+    /// True for a command or environment that no program can be given (empty, a NUL byte, too
+    /// long) and for a program that cannot be started (missing, not executable, of a wrong format).
+    /// Such a run can be counted as one that failed; trying it again gives the same. False for
+    /// everything else. A command that was started and then failed is no error but an
+    /// [`Outcome`](crate::Outcome), whatever it did to its sandbox.
+    #[must_use]
+    pub fn is_commands_fault(&self) -> bool {
+        matches!(self, Self::Command(_) | Self::Start { .. })
+    }
+
     /// For `map_err` on the host's side.
     pub(crate) fn host<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Host {

@@ -145,7 +145,7 @@ impl Sandbox {
         let run = Run {
             sandbox: self,
             spec: &job.spec,
-            bare,
+            mode: &job.mode,
             map: &map,
             child,
             control: Some(control),
@@ -193,7 +193,7 @@ fn resolve(spec: &Spec) -> Result<Spec, SandboxError> {
 struct Run<'a> {
     sandbox: &'a Sandbox,
     spec: &'a Spec,
-    bare: bool,
+    mode: &'a Mode,
     map: &'a Map,
     child: Child,
     control: Option<UnixStream>,
@@ -321,6 +321,12 @@ impl Run<'_> {
         };
         let report = match wire::receive(control) {
             Ok(report) => report,
+            // Process 1 says how the command ended. If it can no longer, the command, once it was
+            // running, has brought it down: that is an end of the command, and no fault of ours.
+            Err(_) if self.command_is_running() => {
+                self.stop(Ended::Signalled(libc::SIGKILL));
+                return Ok(());
+            }
             Err(_) => {
                 self.control = None;
                 return Ok(());
@@ -371,6 +377,10 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    fn command_is_running(&self) -> bool {
+        *self.mode != Mode::Probe && self.running_since.is_some() && self.ended.is_none()
     }
 
     fn say_go(&mut self) {
@@ -444,7 +454,8 @@ impl Run<'_> {
     /// Kills everything: process 1 dies with the launcher, and all others with process 1. Without
     /// isolation nothing binds them so, and the launcher has to live to end what it adopted.
     fn kill(&mut self) {
-        if !(self.bare && bare::kill_children(self.child.id())) {
+        let bare = matches!(self.mode, Mode::Bare(_));
+        if !(bare && bare::kill_children(self.child.id())) {
             // It fails only if the launcher is gone already.
             let _ = self.child.kill();
         }

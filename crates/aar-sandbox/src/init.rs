@@ -1,7 +1,7 @@
 //! Process 1 inside: sets up, locks itself in, runs the command, ends everything, hands out files.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -91,19 +91,16 @@ fn command(job: &Job, out: Stdio, err: Stdio) -> Result<WaitStatus, Failure> {
     let child = match sys::fork().map_err(Failure::setup("start the command"))? {
         Fork::Parent(child) => child,
         Fork::Child => {
-            let why = become_command(job, out, err);
+            let failure = become_command(job, out, err);
             // A started program has closed its end, so the other side hears nothing then.
-            let _ = (&told).write_all(why.to_string().as_bytes());
+            let _ = wire::send(&mut &told, &failure);
             std::process::exit(127);
         }
     };
     drop((told, out, err));
-    let mut why = String::new();
-    error
-        .read_to_string(&mut why)
-        .map_err(Failure::setup("start the command"))?;
-    if !why.is_empty() {
-        return Err(Failure::start(&job.spec.command[0], why));
+    // The end of the stream is the good news.
+    if let Ok(failure) = wire::receive(&mut error) {
+        return Err(failure);
     }
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
@@ -115,12 +112,12 @@ fn command(job: &Job, out: Stdio, err: Stdio) -> Result<WaitStatus, Failure> {
 }
 
 /// Turns this process into the command; returns only if that fails.
-fn become_command(job: &Job, out: Stdio, err: Stdio) -> io::Error {
+fn become_command(job: &Job, out: Stdio, err: Stdio) -> Failure {
     let directory = match &job.mode {
         Mode::Bare(dir) => dir.join("work"),
         _ => WORK.into(),
     };
-    let limit = || {
+    let limit = || -> io::Result<()> {
         // In a sandbox process 1 takes everyone along; without one, this is the best there is.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         rustix::process::setsid()?;
@@ -131,19 +128,21 @@ fn become_command(job: &Job, out: Stdio, err: Stdio) -> io::Error {
         )?)
     };
     if let Err(e) = limit() {
-        return e;
+        return Failure::setup("limits of the command")(e);
     }
-    let mut command = Command::new(&job.spec.command[0]);
+    let program = &job.spec.command[0];
+    let mut command = Command::new(program);
     command
         .args(&job.spec.command[1..])
         .env_clear()
         .envs(job.spec.env.iter().cloned());
-    command
+    let why = command
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
-        .exec()
+        .exec();
+    Failure::start(program, why.to_string())
 }
 
 /// Kills and buries every process that is left, so that nothing moves while files are read.

@@ -13,9 +13,9 @@
 //!     std::process::exit(code);
 //! }
 //! let sandbox = Sandbox::new(Launcher::current_exe(), Isolation::Required);
-//! let mut spec = Spec::new(["/bin/aar-lab", "run", "recipe.toml"]);
+//! let mut spec = Spec::new(["/lab/aar-lab", "run", "recipe.toml"]);
 //! spec.env.push(("AAR_OUT".into(), "/out".into()));
-//! spec.read_only.push(Mount::new("target/release/aar-lab", "/bin/aar-lab"));
+//! spec.read_only.push(Mount::new("target/release/aar-lab", "/lab/aar-lab"));
 //! spec.copies.push(Mount::new("workspaces/nine", "/work"));
 //! spec.out_files.push(OutFile::new("predictions.jsonl", 64 << 20));
 //! let outcome = sandbox.run(&spec, &Cancel::new())?;

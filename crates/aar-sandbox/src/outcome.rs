@@ -42,7 +42,8 @@ impl Outcome {
 pub enum Ended {
     /// By itself, with this exit code.
     Exited(i32),
-    /// By a signal that no limit of ours explains.
+    /// By a signal that no limit of ours explains. Also (as signal 9) if it brought down the
+    /// process that watches over it inside, and everything with it.
     Signalled(i32),
     /// Stopped at the limit of time on the wall.
     WallTimeExceeded,

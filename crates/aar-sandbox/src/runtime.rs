@@ -40,7 +40,7 @@ pub(crate) fn parts(runtime: Runtime) -> Parts {
     static SYSTEM: OnceLock<Parts> = OnceLock::new();
     match runtime {
         Runtime::LabOnly => LAB.get_or_init(|| (loaded(), Vec::new())).clone(),
-        Runtime::System => SYSTEM.get_or_init(system).clone(),
+        Runtime::System => SYSTEM.get_or_init(|| system(Path::new("/"))).clone(),
     }
 }
 
@@ -109,25 +109,43 @@ fn interpreter(program: &Path) -> Option<PathBuf> {
 }
 
 /// Directories are mounted; where a distribution has a link (`/lib` → `usr/lib`), so do we.
-fn system() -> Parts {
+/// `machine` is `/`, but for tests.
+fn system(machine: &Path) -> Parts {
+    let host = |path: &str| machine.join(path.trim_start_matches('/'));
     let (mut mounts, mut links) = (Vec::new(), Vec::new());
     for path in SYSTEM {
-        match fs::read_link(path) {
+        match fs::read_link(host(path)) {
             Ok(target) => links.push((path.into(), target.to_string_lossy().into_owned())),
-            Err(_) if Path::new(path).is_dir() => mounts.push(Mount::new(path, path)),
+            Err(_) if host(path).is_dir() => mounts.push(Mount::new(host(path), path)),
             Err(_) => {}
         }
     }
     let cache = "/etc/ld.so.cache";
-    if Path::new(cache).is_file() {
-        mounts.push(Mount::new(cache, cache));
+    if host(cache).is_file() {
+        mounts.push(Mount::new(host(cache), cache));
     }
     (mounts, links)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn bin_is_a_link_or_a_directory_as_on_the_machine() {
+        let machine = tempfile::tempdir().expect("directory");
+        let (root, bin) = (machine.path(), machine.path().join("bin"));
+        fs::create_dir_all(root.join("usr/bin")).expect("usr/bin");
+        let usr = Mount::new(root.join("usr/bin"), "/usr/bin");
+        symlink("usr/bin", &bin).expect("link");
+        let link = ("/bin".to_owned(), "usr/bin".to_owned());
+        assert_eq!(system(root), (vec![usr.clone()], vec![link]));
+        fs::remove_file(&bin).expect("remove");
+        fs::create_dir(&bin).expect("bin");
+        assert_eq!(system(root), (vec![usr, Mount::new(bin, "/bin")], vec![]));
+    }
 
     #[test]
     fn a_dynamic_test_finds_its_own_libraries() {

@@ -79,6 +79,8 @@ pub enum Runtime {
     LabOnly,
     /// The system's programs and libraries: `/usr/bin`, `/usr/lib*`, `/bin`, `/lib*` and
     /// `/etc/ld.so.cache`. Never `/usr/local`, `/usr/share`, `/home`, `/opt` or the rest of `/etc`.
+    /// Give files of your own elsewhere, such as below `/lab`: where the machine's `/bin` is a
+    /// link, a mount below it would take the link's place, and `/bin/sh` would be gone.
     System,
 }
 
@@ -111,6 +113,11 @@ impl Default for Limits {
         }
     }
 }
+
+/// The most that command and environment may have in all, counted as the kernel does: each string
+/// with its end and a pointer. Linux itself gives a quarter of the stack, 2 MiB where nobody
+/// changed it. Below it, the job fits into one frame however its characters are written.
+const MAX_ARGUMENTS: usize = 2 << 20;
 
 impl Limits {
     /// How many files and directories the disk inside can hold: one for every 4 KiB, so that
@@ -146,9 +153,15 @@ impl Spec {
 
     /// Finds mistakes before anything is started.
     pub(crate) fn check(&self) -> Result<(), SandboxError> {
-        let wrong = |what: String| Err(SandboxError::Spec(what));
+        self.check_command().map_err(SandboxError::Command)?;
+        self.check_rest().map_err(SandboxError::Spec)
+    }
+
+    /// The part that the author of a command has in hand.
+    fn check_command(&self) -> Result<(), String> {
+        let wrong = |what: String| Err(what);
         if self.command.first().is_none_or(String::is_empty) {
-            return wrong("the command is empty: name a program inside the sandbox".into());
+            return wrong("it is empty: name a program inside the sandbox".into());
         }
         let strings = self
             .command
@@ -159,6 +172,14 @@ impl Spec {
                 "a NUL byte cannot stand in an argument or variable: {text:?}"
             ));
         }
+        let bytes: usize = strings
+            .map(|text| text.len() + 1 + size_of::<usize>())
+            .sum();
+        if bytes > MAX_ARGUMENTS {
+            return wrong(format!(
+                "arguments and environment have {bytes} bytes; at most {MAX_ARGUMENTS} can be given"
+            ));
+        }
         if let Some((key, _)) = self
             .env
             .iter()
@@ -166,6 +187,11 @@ impl Spec {
         {
             return wrong(format!("not a name for an environment variable: {key:?}"));
         }
+        Ok(())
+    }
+
+    fn check_rest(&self) -> Result<(), String> {
+        let wrong = |what: String| Err(what);
         for mount in self.read_only.iter().chain(&self.copies) {
             if !is_plain(&mount.inside, true) {
                 let inside = mount.inside.display();
@@ -241,14 +267,19 @@ mod tests {
     fn mistakes_are_found_before_the_start() {
         let good = Spec::new(["/bin/x"]);
         assert!(good.check().is_ok());
-        let bad = |change: fn(&mut Spec)| {
+        let fault = |change: fn(&mut Spec)| {
             let mut spec = good.clone();
             change(&mut spec);
-            spec.check().is_err()
+            spec.check().err().map(|e| e.is_commands_fault())
         };
-        assert!(bad(|s| s.command.clear()));
-        assert!(bad(|s| s.command.push("a\0b".into())));
-        assert!(bad(|s| s.env.push(("A=B".into(), String::new()))));
+        let commands = |change| fault(change) == Some(true);
+        assert!(commands(|s| s.command.clear()));
+        assert!(commands(|s| s.command[0].clear()));
+        assert!(commands(|s| s.command.push("a\0b".into())));
+        assert!(commands(|s| s.command.push("a".repeat(MAX_ARGUMENTS))));
+        assert!(commands(|s| s.command.resize(1 << 20, String::new())));
+        assert!(commands(|s| s.env.push(("A=B".into(), String::new()))));
+        let bad = |change| fault(change) == Some(false);
         assert!(bad(|s| s
             .read_only
             .push(Mount::new("/etc", "/work/../etc"))));

@@ -6,7 +6,10 @@
 //!   io_uring and userfaultfd;
 //! * sockets of every family; `socketpair` remains for `Runtime::System`;
 //! * memory that belongs to no process and so to nobody's account: `memfd_create`, System V
-//!   segments and queues, POSIX queues, and shared anonymous mappings.
+//!   segments and queues, POSIX queues, and shared anonymous mappings;
+//! * locks and leases on files: all sandboxes are given the same files, so a lock that one holds
+//!   is a message to the others;
+//! * limits of other processes: process 1 has the command's id, and could be starved of memory.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +25,10 @@ use crate::wire::Failure;
 /// Calls allowed with any arguments, on every architecture.
 #[rustfmt::skip]
 const ALLOWED: &[c_long] = &[
-    // files that are open
+    // files that are open (fcntl: see below)
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev,
     SYS_preadv2, SYS_pwritev2, SYS_lseek, SYS_close, SYS_close_range, SYS_fstat, SYS_dup, SYS_dup3,
-    SYS_fcntl, SYS_flock, SYS_fsync, SYS_fdatasync, SYS_ftruncate, SYS_fallocate, SYS_getdents64,
+    SYS_fsync, SYS_fdatasync, SYS_ftruncate, SYS_fallocate, SYS_getdents64,
     SYS_fadvise64, SYS_readahead, SYS_sync_file_range, SYS_copy_file_range, SYS_sendfile,
     SYS_splice, SYS_tee, SYS_pipe2, SYS_fchmod, SYS_fchown, SYS_fstatfs,
     // files by name
@@ -36,12 +39,12 @@ const ALLOWED: &[c_long] = &[
     // memory (mmap: see below)
     SYS_munmap, SYS_mprotect, SYS_mremap, SYS_brk, SYS_madvise, SYS_mincore, SYS_msync,
     SYS_get_mempolicy, SYS_membarrier,
-    // processes and threads (clone: see below)
+    // processes and threads (clone, prlimit64: see below)
     SYS_execve, SYS_execveat, SYS_exit, SYS_exit_group, SYS_wait4, SYS_waitid, SYS_kill, SYS_tkill,
     SYS_tgkill, SYS_getpid, SYS_gettid, SYS_getppid, SYS_getpgid, SYS_setpgid, SYS_getsid,
     SYS_setsid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getresuid, SYS_getresgid,
     SYS_getgroups, SYS_set_tid_address, SYS_set_robust_list, SYS_get_robust_list, SYS_rseq,
-    SYS_futex, SYS_prctl, SYS_prlimit64, SYS_getrlimit, SYS_setrlimit, SYS_getrusage, SYS_times,
+    SYS_futex, SYS_prctl, SYS_getrlimit, SYS_setrlimit, SYS_getrusage, SYS_times,
     SYS_capget, SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity,
     SYS_sched_getscheduler, SYS_sched_getparam, SYS_sched_get_priority_max,
     SYS_sched_get_priority_min, SYS_getpriority, SYS_setpriority, SYS_getcpu, SYS_restart_syscall,
@@ -87,6 +90,9 @@ const NAMESPACES: u64 = (CLONE_NEWNS
 /// The `ioctl`s that ordinary programs use on pipes and files, none of which changes a terminal.
 const IOCTLS: [libc::Ioctl; 6] = [FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TCGETS, TIOCGWINSZ];
 
+/// What `fcntl` may do: nothing that another process notices.
+const FCNTLS: [c_int; 6] = [F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL];
+
 /// From now on, this process and all it starts have only the calls above.
 pub(crate) fn confine(runtime: Runtime) -> Result<(), Failure> {
     let filter = filter(runtime).map_err(Failure::machine("system-call filter"))?;
@@ -115,6 +121,11 @@ fn filter(runtime: Runtime) -> Result<BpfProgram, seccompiler::BackendError> {
     let ioctls = IOCTLS.map(|call| call as u32 as u64);
     let ioctls = ioctls.map(|call| SeccompRule::new(vec![when(1, Len::Dword, Op::Eq, call)?]));
     rules.insert(SYS_ioctl, ioctls.into_iter().collect::<Result<_, _>>()?);
+    let fcntls = FCNTLS.map(|call| call as u64);
+    let fcntls = fcntls.map(|call| SeccompRule::new(vec![when(1, Len::Dword, Op::Eq, call)?]));
+    rules.insert(SYS_fcntl, fcntls.into_iter().collect::<Result<_, _>>()?);
+    let own = when(0, Len::Dword, Op::Eq, 0)?;
+    rules.insert(SYS_prlimit64, vec![SeccompRule::new(vec![own])?]);
     let ask_only = when(0, Len::Dword, Op::Eq, 0xffff_ffff)?;
     rules.insert(SYS_personality, vec![SeccompRule::new(vec![ask_only])?]);
     if runtime == Runtime::System {

@@ -9,7 +9,7 @@ use crate::{Files, Material, ReportError};
 use aar_core::board::{Board, BoardRow, Group};
 use aar_core::digest::Digest;
 use aar_core::id::{ProblemId, SnapshotId};
-use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
+use aar_core::method::{METHOD_FILE, Method};
 use aar_core::parse;
 use std::collections::BTreeMap;
 
@@ -34,6 +34,7 @@ pub(crate) struct Facts<'a> {
 pub(crate) struct Contents {
     pub(crate) summary: String,
     pub(crate) command: String,
+    /// What the lab runs. Another program's files say nothing of what it does.
     pub(crate) recipe: Option<(Digest, String)>,
     /// Path and bytes.
     pub(crate) files: Vec<(String, usize)>,
@@ -133,12 +134,13 @@ impl Contents {
             .get(METHOD_FILE)
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
             .and_then(|text| parse::toml::<Method>(text).ok());
+        let recipe = declared
+            .as_ref()
+            .and_then(|method| files.get(recipe_file(method)?))
+            .map(|bytes| (Digest::of(bytes), clean_bytes(bytes, MOST_RECIPE)));
         let (summary, command) = declared
             .map(|method| (method.summary, method.command.join(" ")))
             .unwrap_or_default();
-        let recipe = files
-            .get(RECIPE_FILE)
-            .map(|bytes| (Digest::of(bytes), clean_bytes(bytes, MOST_RECIPE)));
         Self {
             summary: one_line(&summary, MOST_SUMMARY),
             command: one_line(&command, MOST_SUMMARY),
@@ -147,6 +149,56 @@ impl Contents {
                 .iter()
                 .map(|(path, bytes)| (one_line(path, 200), bytes.len()))
                 .collect(),
+        }
+    }
+}
+
+/// The file that `aar-lab run FILE` names.
+fn recipe_file(method: &Method) -> Option<&str> {
+    match method.command.as_slice() {
+        [_, verb, file] if method.uses_lab() && verb == "run" => Some(file),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe_of(command: &[&str]) -> Option<String> {
+        let quoted: Vec<_> = command.iter().map(|word| format!("{word:?}")).collect();
+        let method = format!(
+            "name = \"m\"\nfamily = \"other\"\nsummary = \"s\"\ncommand = [{}]\n\
+             claims_teacher = true\n",
+            quoted.join(", ")
+        );
+        let files = [
+            (METHOD_FILE, method.as_str()),
+            ("recipe.toml", "# decoy"),
+            ("mine.toml", "# mine"),
+        ];
+        let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
+        Contents::of(&files.into()).recipe.map(|(_, text)| text)
+    }
+
+    #[test]
+    fn the_recipe_shown_is_the_one_that_the_lab_runs() {
+        assert_eq!(
+            recipe_of(&["aar-lab", "run", "mine.toml"]).as_deref(),
+            Some("# mine")
+        );
+        assert_eq!(
+            recipe_of(&["aar-lab", "run", "recipe.toml"]).as_deref(),
+            Some("# decoy")
+        );
+        for command in [
+            &["sh", "run.sh"][..],
+            &["sh", "run", "recipe.toml"],
+            &["/opt/aar-lab", "run", "recipe.toml"],
+            &["aar-lab", "run"],
+            &["aar-lab", "run", "none.toml"],
+        ] {
+            assert_eq!(recipe_of(command), None, "{command:?}");
         }
     }
 }

@@ -168,21 +168,22 @@ pub(crate) fn compare(problem: BuiltinProblem, made: &Pool) -> Result<Vec<Agreem
         .iter()
         .filter_map(|row| place.get(&row.item.id()).copied())
         .collect();
-    let mut agreements = vec![agreement("weak", &made.weak, &shipped.weak.gather(&rows))];
+    let mut agreements = vec![agreement("weak", &made.weak, &shipped.weak, &rows)];
     for (spec, tensor) in &made.activations {
         let (_, other) = shipped
             .activations
             .iter()
             .find(|(other, _)| other == spec)
             .with_context(|| format!("the shipped activations lack {}", spec.tensor_name()))?;
-        agreements.push(agreement(&spec.tensor_name(), tensor, &other.gather(&rows)));
+        agreements.push(agreement(&spec.tensor_name(), tensor, other, &rows));
     }
     Ok(agreements)
 }
 
-fn agreement(name: &str, made: &Tensor, shipped: &Tensor) -> Agreement {
+/// Compares remade rows with those of the shipped pool that `rows` names.
+fn agreement(name: &str, made: &Tensor, shipped: &Tensor, rows: &[usize]) -> Agreement {
     let width = made.width;
-    // One step of a dimension's 8-bit code, from the range that this dimension spans.
+    // One step of a dimension's 8-bit code, from the range that this dimension spans in the pool.
     let mut low = vec![f32::INFINITY; width];
     let mut high = vec![f32::NEG_INFINITY; width];
     for row in shipped.data.chunks_exact(width) {
@@ -195,7 +196,7 @@ fn agreement(name: &str, made: &Tensor, shipped: &Tensor) -> Agreement {
     for (a, b) in made
         .data
         .chunks_exact(width)
-        .zip(shipped.data.chunks_exact(width))
+        .zip(shipped.gather(rows).data.chunks_exact(width))
     {
         for (dimension, (&a, &b)) in a.iter().zip(b).enumerate() {
             let step = (high[dimension] - low[dimension]) / 254.0;

@@ -6,6 +6,7 @@
 
 use super::{read, signed};
 use crate::error::{HubError, Result};
+use crate::snapshot;
 use crate::store::Store;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, RunEnd};
@@ -68,6 +69,13 @@ pub(crate) fn apply(
                     at,
                 ),
             )?;
+            for (digest, bytes) in snapshot::stored_parts(store, *snapshot)? {
+                db.execute(
+                    "INSERT OR IGNORE INTO snapshot_blobs (digest, researcher, bytes)
+                     VALUES (?1, ?2, ?3)",
+                    (digest.to_string(), researcher.as_str(), signed(bytes)?),
+                )?;
+            }
             for parent in parents {
                 db.execute(
                     "INSERT OR IGNORE INTO lineage (snapshot, parent) VALUES (?1, ?2)",
@@ -133,6 +141,7 @@ pub(crate) fn apply(
                 "INSERT OR REPLACE INTO votes (finding, researcher, up) VALUES (?1, ?2, ?3)",
                 (signed(finding.0)?, researcher.as_str(), up),
             )?;
+            spend(db, researcher, "votes_cast = votes_cast + 1", 0.0)?;
         }
         Event::ExperimentRequested {
             experiment,
@@ -234,12 +243,14 @@ pub(crate) fn apply(
                     at,
                 ),
             )?;
-            // Only an answer is paid for; the machine's work is, either way.
-            let change = match end {
-                RunEnd::Good => {
-                    "evaluations_reserved = evaluations_reserved - 1, evaluations = evaluations + 1"
-                }
-                RunEnd::Failed { .. } => "evaluations_reserved = evaluations_reserved - 1",
+            // An answer is paid for, and a failure beyond as many as there may be answers; the
+            // machine's work is, either way.
+            let refunded = matches!(end, RunEnd::Failed { .. })
+                && read::failed_evaluations(db, researcher)? <= read::budget(db)?.evaluations;
+            let change = if refunded {
+                "evaluations_reserved = evaluations_reserved - 1"
+            } else {
+                "evaluations_reserved = evaluations_reserved - 1, evaluations = evaluations + 1"
             };
             spend(db, researcher, change, *compute_seconds)?;
         }

@@ -3,13 +3,15 @@
 use super::{signed, unsigned};
 use crate::api::{CommentView, EvaluationView, ExperimentView, FindingView, Provisional, Verdict};
 use crate::error::{HubError, Result};
+use crate::snapshot::Parts;
 use aar_core::board::{Group, Replication};
-use aar_core::budget::Spent;
+use aar_core::budget::{Budget, Spent};
 use aar_core::digest::Digest;
 use aar_core::family::Family;
 use aar_core::id::{
     CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, Seed, SnapshotId,
 };
+use aar_core::study::Study;
 use rusqlite::{Connection, Params, Row};
 use serde::de::DeserializeOwned;
 
@@ -370,6 +372,43 @@ pub(crate) fn group_word(group: Group) -> &'static str {
 pub(crate) fn count_of(db: &Connection, table: &str, researcher: &Name) -> Result<u64> {
     let sql = format!("SELECT COUNT(*) FROM {table} WHERE researcher = ?1");
     unsigned(db.query_row(&sql, [researcher.as_str()], |row| row.get(0))?)
+}
+
+/// How many bytes of snapshots the researcher was the first to store.
+pub(crate) fn stored_bytes(db: &Connection, researcher: &Name) -> Result<u64> {
+    let sql = "SELECT COALESCE(SUM(bytes), 0) FROM snapshot_blobs WHERE researcher = ?1";
+    unsigned(db.query_row(sql, [researcher.as_str()], |row| row.get(0))?)
+}
+
+/// How many bytes of these blobs are in no snapshot yet.
+pub(crate) fn unknown_bytes(db: &Connection, parts: &Parts) -> Result<u64> {
+    let sql = "SELECT 1 FROM snapshot_blobs WHERE digest = ?1";
+    let mut bytes = 0;
+    for (digest, size) in parts {
+        if one(db, sql, [digest.to_string()], |_| Ok(()))?.is_none() {
+            bytes += size;
+        }
+    }
+    Ok(bytes)
+}
+
+/// How often the researcher has voted, changes included.
+pub(crate) fn votes_cast(db: &Connection, researcher: &Name) -> Result<u64> {
+    let sql = "SELECT votes_cast FROM spending WHERE researcher = ?1";
+    let cast = one(db, sql, [researcher.as_str()], |row| unsigned(row.get(0)?))?;
+    Ok(cast.unwrap_or(0))
+}
+
+/// How many of the researcher's evaluations have failed.
+pub(crate) fn failed_evaluations(db: &Connection, researcher: &Name) -> Result<u64> {
+    let sql = "SELECT COUNT(*) FROM evaluations WHERE researcher = ?1 AND state = 'failed'";
+    unsigned(db.query_row(sql, [researcher.as_str()], |row| row.get(0))?)
+}
+
+/// What each researcher may spend.
+pub(crate) fn budget(db: &Connection) -> Result<Budget> {
+    let study: String = db.query_row("SELECT study FROM study", [], |row| row.get(0))?;
+    Ok(json::<Study>(study)?.budget)
 }
 
 /// Holder, scope and hash of every token.

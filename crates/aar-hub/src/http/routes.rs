@@ -8,8 +8,9 @@ use crate::api::{
     ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
 };
 use crate::error::{HubError, Result};
-use crate::hub::Hub;
+use crate::hub::{Caller, Hub, Seat};
 use crate::snapshot::Files;
+use aar_core::access::Scope;
 use aar_core::id::{EvaluationId, ExperimentId, FindingId, SnapshotId};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -173,14 +174,18 @@ async fn request_experiment(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Wait {
-    /// Answer when the run has ended, or after so many milliseconds; at most 20000.
+    /// Answer when the run has ended, or after so many milliseconds; at most 20000. At most 4
+    /// requests wait with one token, and 64 in all.
     #[serde(default)]
     wait_ms: u64,
 }
 
 impl Wait {
-    fn duration(&self) -> Duration {
-        Duration::from_millis(self.wait_ms).min(MAX_WAIT)
+    /// How long to wait, and the leave to; who does not wait needs none.
+    fn begin<'a>(&self, hub: &'a Hub, caller: Caller) -> Result<(Duration, Option<Seat<'a>>)> {
+        let time = Duration::from_millis(self.wait_ms).min(MAX_WAIT);
+        let seat = (!time.is_zero()).then(|| hub.take_seat(caller));
+        Ok((time, seat.transpose()?))
     }
 }
 
@@ -194,8 +199,13 @@ async fn get_experiment(
     Named(id): Named<ExperimentId>,
     Params(wait): Params<Wait>,
 ) -> Answer<ExperimentView> {
+    let caller = Caller {
+        name: name.clone(),
+        scope: Scope::Researcher,
+    };
     ask(hub, move |hub| {
-        hub.wait_experiment(&name, id, wait.duration())
+        let (time, _seat) = wait.begin(hub, caller)?;
+        hub.wait_experiment(&name, id, time)
     })
     .await
     .map(Json)
@@ -219,14 +229,17 @@ async fn request_evaluation(
     params(("id" = u64, Path, description = "The evaluation's number"), Wait),
     responses((status = 200, body = EvaluationView)))]
 async fn get_evaluation(
-    _caller: Anyone,
+    Anyone(caller): Anyone,
     State(hub): Shared,
     Named(id): Named<EvaluationId>,
     Params(wait): Params<Wait>,
 ) -> Answer<EvaluationView> {
-    ask(hub, move |hub| hub.wait_evaluation(id, wait.duration()))
-        .await
-        .map(Json)
+    ask(hub, move |hub| {
+        let (time, _seat) = wait.begin(hub, caller)?;
+        hub.wait_evaluation(id, time)
+    })
+    .await
+    .map(Json)
 }
 
 /// Post a finding.

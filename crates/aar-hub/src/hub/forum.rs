@@ -11,7 +11,7 @@ use aar_core::event::Event;
 use aar_core::finding::FindingKind;
 use aar_core::id::{CommentId, EvaluationId, FindingId, Name};
 
-/// No researcher posts more findings, or more comments.
+/// No researcher posts more findings, or more comments, or votes more often, changes included.
 const MAX_POSTS: u64 = 2_000;
 
 impl Hub {
@@ -95,7 +95,7 @@ impl Hub {
     /// Votes for or against another's finding. Each researcher has one vote; the last one counts.
     ///
     /// # Errors
-    /// If there is no such finding, or it is the researcher's own.
+    /// If there is no such finding, it is the researcher's own, or it has voted too often.
     pub fn vote(&self, researcher: &Name, finding: FindingId, up: bool) -> Result<FindingView> {
         if self.finding(finding)?.researcher == *researcher {
             let why = "a finding cannot be voted on by its author".to_owned();
@@ -103,6 +103,7 @@ impl Hub {
         }
         let mut writer = self.write()?;
         if read::vote(&writer.db, finding, researcher)? != Some(up) {
+            check_limit("votes", read::votes_cast(&writer.db, researcher)?)?;
             let cast = Event::VoteCast {
                 finding,
                 researcher: researcher.clone(),
@@ -173,10 +174,13 @@ impl Hub {
 }
 
 fn check_posts(writer: &Writer, table: &str, researcher: &Name) -> Result<()> {
-    let posted = read::count_of(&writer.db, table, researcher)?;
-    if posted >= MAX_POSTS {
-        let (found, limit) = (posted + 1, MAX_POSTS);
-        let what = format!("the number of your {table}");
+    check_limit(table, read::count_of(&writer.db, table, researcher)?)
+}
+
+fn check_limit(of: &str, so_far: u64) -> Result<()> {
+    if so_far >= MAX_POSTS {
+        let (found, limit) = (so_far + 1, MAX_POSTS);
+        let what = format!("the number of your {of}");
         return Err(HubError::TooLarge { what, found, limit });
     }
     Ok(())

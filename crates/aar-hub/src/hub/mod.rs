@@ -10,10 +10,13 @@ mod boards;
 mod forum;
 mod queue;
 mod requests;
+mod seats;
 mod snapshots;
 
 pub use access::{Caller, Token};
 pub use boards::NewReplication;
+pub(crate) use seats::Seat;
+
 pub use queue::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 
 use crate::db;
@@ -22,13 +25,13 @@ use crate::ledger::{Entry, LEDGER_FILE, Ledger, LedgerError, Opened};
 use crate::store::{STORE_DIR, Store};
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
-use aar_core::id::Seed;
+use aar_core::id::{Name, Seed};
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_core::study::Study;
 use aar_stats::Anchors;
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -41,8 +44,11 @@ pub struct HubSetup {
     /// The true labels of the main problem's `dev` rows, in row order.
     pub dev_labels: Vec<Label>,
     /// The teacher seeds of every evaluation, the same for all, so that answers can be compared in
-    /// pairs. The first is also the seed of every experiment.
+    /// pairs.
     pub seeds: Vec<Seed>,
+    /// The teacher seed of every experiment. None of `seeds`: an experiment's output is told, and
+    /// with it whatever the method read of its teacher's labels.
+    pub experiment_seed: Seed,
     /// What time it is.
     pub clock: Clock,
 }
@@ -52,6 +58,7 @@ impl std::fmt::Debug for HubSetup {
         // Labels do not belong in a log.
         f.debug_struct("HubSetup")
             .field("seeds", &self.seeds)
+            .field("experiment_seed", &self.experiment_seed)
             .finish_non_exhaustive()
     }
 }
@@ -78,6 +85,8 @@ pub struct Hub {
     writer: Mutex<Writer>,
     /// Runs that were handed out and have not ended; locked after `writer`, never before it.
     running: Mutex<BTreeSet<Run>>,
+    /// How many requests of each caller wait for an end.
+    seats: Mutex<seats::Taken>,
     /// Signalled at every change, for those who wait for one.
     changed: Condvar,
 }
@@ -91,6 +100,8 @@ struct Writer {
     closed: bool,
     /// Are waits to be cut short, because the process wants to end?
     stopping: bool,
+    /// Snapshots that are being written, by owner: how many, and how many bytes.
+    storing: BTreeMap<Name, (u64, u64)>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -178,9 +189,11 @@ impl Hub {
                 deadline,
                 closed,
                 stopping: false,
+                storing: BTreeMap::new(),
             }),
             reader: Mutex::new(db::open_reader(&index)?),
             running: Mutex::new(BTreeSet::new()),
+            seats: Mutex::default(),
             changed: Condvar::new(),
         };
         Ok((hub, Mended { cut, replayed }))
@@ -234,7 +247,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the study was closed before, or writing fails.
-    pub fn close(&self, tables: std::collections::BTreeMap<String, Digest>) -> Result<Digest> {
+    pub fn close(&self, tables: BTreeMap<String, Digest>) -> Result<Digest> {
         let mut writer = self.write()?;
         self.commit(&mut writer, &[Event::StudyClosed { tables }])?;
         writer.closed = true;
@@ -324,6 +337,12 @@ fn check_setup(study: &Study, problems: &[OpenedProblem], setup: &HubSetup) -> R
             "an evaluation needs {} different seeds, found {:?}",
             study.evaluation_seeds,
             setup.seeds.iter().map(|seed| seed.0).collect::<Vec<_>>()
+        )));
+    }
+    if distinct.contains(&setup.experiment_seed) {
+        let seed = setup.experiment_seed.0;
+        return Err(HubError::invalid(format!(
+            "experiments need a seed of their own, found the evaluations' {seed}"
         )));
     }
     let anchors = main

@@ -69,9 +69,10 @@ pub enum EvaluationOutcome {
 impl Hub {
     /// Hands out the run whose turn it is, or none if nothing waits.
     ///
-    /// Baselines go first. Then the researcher that has used the least CPU time; among equals the
-    /// one with fewer runs being worked on. A researcher's experiments go before its evaluations,
-    /// each in the order in which they were asked for.
+    /// Baselines go first. Then the researcher with the fewest runs being worked on, so that nobody
+    /// has a second one while another waits for a first, however little its runs compute; among
+    /// equals the one that has spent the fewest compute seconds. A researcher's experiments go
+    /// before its evaluations, each in the order in which they were asked for.
     ///
     /// # Errors
     /// If the index or the store cannot be read.
@@ -151,8 +152,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Scores an evaluation's predictions, records the answer and charges for it; a failed one
-    /// costs no evaluation. Gives what the researcher is told.
+    /// Scores an evaluation's predictions, records the answer and charges for it. A failed one
+    /// costs no evaluation until as many have failed as the budget has evaluations. Gives what the researcher is told.
     ///
     /// # Errors
     /// If there is no such evaluation, or it has ended, if the predictions do not fit the rows
@@ -205,16 +206,16 @@ impl Hub {
             let busy = busy.get(&waiting.researcher).copied().unwrap_or(0);
             (
                 !trusted,
-                waiting.spent,
                 busy,
+                waiting.spent,
                 matches!(run, Run::Evaluation(_)),
                 waiting.id,
             )
         };
         let first = waiting.into_iter().min_by(|(run_a, a), (run_b, b)| {
             let (a, b) = (standing(run_a, a), standing(run_b, b));
-            // Spelled out because CPU seconds are floats.
-            let by_share = a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2));
+            // Spelled out because compute seconds are floats.
+            let by_share = (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2));
             by_share.then((a.3, a.4).cmp(&(b.3, b.4)))
         });
         Ok(first.map(|(run, waiting)| (run, waiting.researcher)))

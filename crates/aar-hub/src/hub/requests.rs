@@ -6,7 +6,7 @@ use crate::db::read;
 use crate::error::{HubError, Result};
 use aar_core::budget::Resource;
 use aar_core::event::Event;
-use aar_core::id::{EvaluationId, ExperimentId, Name, Seed, SnapshotId};
+use aar_core::id::{EvaluationId, ExperimentId, Name, SnapshotId};
 use std::time::{Duration, Instant};
 
 /// A run that is asked for less than this many training rows teaches nothing.
@@ -36,7 +36,7 @@ impl Hub {
             experiment,
             researcher: researcher.clone(),
             snapshot,
-            seed: self.experiment_seed()?,
+            seed: self.setup.experiment_seed,
             trial_rows,
         };
         self.commit(&mut writer, &[requested])?;
@@ -232,11 +232,6 @@ impl Hub {
             closing: seconds_left <= 0.0,
             seconds_left,
         })
-    }
-
-    fn experiment_seed(&self) -> Result<Seed> {
-        let first = self.setup.seeds.first().copied();
-        first.ok_or_else(|| HubError::record("the study has no seeds"))
     }
 
     fn state_now(&self, stored: RunState, run: Run) -> Result<RunState> {

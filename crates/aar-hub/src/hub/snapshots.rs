@@ -1,15 +1,15 @@
 //! Storing and reading snapshots.
 
-use super::Hub;
+use super::{Hub, Writer};
 use crate::api::{SnapshotView, StoredSnapshot};
 use crate::db::read::{self, SnapshotRecord};
 use crate::error::{HubError, Result};
-use crate::snapshot::{self, Files};
+use crate::snapshot::{self, Files, Parts};
 use aar_core::board::Group;
 use aar_core::event::Event;
 use aar_core::family::Family;
 use aar_core::id::{Name, SnapshotId};
-use aar_core::method::{Method, RECIPE_FILE};
+use aar_core::method::{LAB_COMMAND, METHOD_FILE, Method};
 use aar_core::recipe::Recipe;
 use std::collections::BTreeMap;
 
@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 const MAX_PARENTS: usize = 16;
 /// No researcher stores more snapshots: the disk is everybody's.
 const MAX_SNAPSHOTS: u64 = 2_000;
+/// No researcher stores more bytes in them. What was stored before, whoever did, costs nothing.
+const MAX_BYTES: u64 = 64 << 20;
 
 impl Hub {
     /// Stores a researcher's files. The same files stored again are the same snapshot.
@@ -76,21 +78,16 @@ impl Hub {
                 new: false,
             });
         }
-        let stored = read::count_of(&*self.read()?, "snapshots", owner)?;
-        if stored >= MAX_SNAPSHOTS {
-            let (found, limit) = (stored + 1, MAX_SNAPSHOTS);
-            return Err(HubError::TooLarge {
-                what: "the number of your snapshots".into(),
-                found,
-                limit,
-            });
-        }
         for parent in parents {
             self.visible_snapshot(*parent)?;
         }
-        // Files are written before the lock is taken: others need not wait for the disk.
-        snapshot::put(&self.store, files)?;
+        let parts = snapshot::parts(files)?;
+        let bytes = self.reserve(owner, &parts)?;
+        // Files are written without the lock: others need not wait for the disk.
+        let written = snapshot::put(&self.store, files);
         let mut writer = self.write()?;
+        writer.release(owner, bytes);
+        written?;
         if read::snapshot(&writer.db, snapshot)?.is_some() {
             return Ok(StoredSnapshot {
                 snapshot,
@@ -113,6 +110,30 @@ impl Hub {
             snapshot,
             new: true,
         })
+    }
+
+    /// Takes room for a snapshot that is about to be written, and says how many bytes. What others
+    /// write at the same time counts, so that nobody passes a limit by asking often at once, and
+    /// nothing is written that is refused afterwards.
+    fn reserve(&self, owner: &Name, parts: &Parts) -> Result<u64> {
+        let mut writer = self.write()?;
+        let count = read::count_of(&writer.db, "snapshots", owner)?;
+        let used = read::stored_bytes(&writer.db, owner)?;
+        let (more, more_bytes) = writer.storing.get(owner).copied().unwrap_or_default();
+        let bytes = read::unknown_bytes(&writer.db, parts)?;
+        let limits = [
+            ("number", count + more + 1, MAX_SNAPSHOTS),
+            ("bytes", used + more_bytes + bytes, MAX_BYTES),
+        ];
+        for (what, found, limit) in limits {
+            if found > limit {
+                let what = format!("the {what} of your snapshots");
+                return Err(HubError::TooLarge { what, found, limit });
+            }
+        }
+        let taken = writer.storing.entry(owner.clone()).or_default();
+        *taken = (taken.0 + 1, taken.1 + bytes);
+        Ok(bytes)
     }
 
     /// A snapshot with its files, for those who may see it: any but the published methods'.
@@ -162,16 +183,34 @@ impl Hub {
     }
 }
 
-/// What the recipe is, if the built-in lab runs one; else what the author says it is.
+impl Writer {
+    /// Gives back what [`Hub::reserve`] took.
+    fn release(&mut self, owner: &Name, bytes: u64) {
+        if let Some((count, all)) = self.storing.get_mut(owner) {
+            (*count, *all) = (*count - 1, *all - bytes);
+        }
+    }
+}
+
+/// What the recipe is that the built-in lab runs. What another program does, only a reviewer can
+/// tell: until one does, it is of no family, whatever its author says.
 fn family_of(method: &Method, files: &Files) -> Result<Family> {
     if !method.uses_lab() {
-        return Ok(method.family);
+        return Ok(Family::Other);
     }
-    let refuse = |why: String| HubError::invalid(format!("{RECIPE_FILE}: {why}"));
-    let named = method.command.get(2).map_or(RECIPE_FILE, String::as_str);
+    let named = match method.command.as_slice() {
+        [_, verb, file] if verb == "run" => file,
+        found => {
+            let why = format!("found {found:?}, expected {LAB_COMMAND} run FILE");
+            return Err(HubError::invalid(format!(
+                "{METHOD_FILE}: field command: {why}"
+            )));
+        }
+    };
+    let refuse = |why: String| HubError::invalid(format!("{named}: {why}"));
     let text = files
         .get(named)
-        .ok_or_else(|| refuse(format!("{named} is not there")))?;
+        .ok_or_else(|| refuse("the command names it and it is not there".to_owned()))?;
     let text = std::str::from_utf8(text).map_err(|error| refuse(error.to_string()))?;
     let recipe = Recipe::from_toml(text).map_err(|error| refuse(error.to_string()))?;
     Ok(recipe.family())

@@ -91,7 +91,7 @@ fn the_same_snapshot_at_once_is_one_evaluation() {
 #[test]
 fn a_failed_evaluation_is_refunded_but_its_computing_is_not() {
     let lab = Lab::of(&with(Budget {
-        evaluations: 1,
+        evaluations: 3,
         ..Budget::default()
     }));
     let ada = lab.join("ada");
@@ -110,8 +110,37 @@ fn a_failed_evaluation_is_refunded_but_its_computing_is_not() {
         );
     }
     lab.evaluate(&ada, snapshot, 100);
-    let other = lab.store(&ada, "other");
-    assert!(lab.hub.request_evaluation(&ada, other).is_err());
+    assert_eq!(lab.hub.budget(&ada).unwrap().spent.evaluations, 1);
+}
+
+#[test]
+fn failed_evaluations_are_refunded_only_as_often_as_there_are_evaluations() {
+    let lab = Lab::of(&with(Budget {
+        evaluations: 2,
+        ..Budget::default()
+    }));
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let snapshot = lab.store(&ada, "broken");
+    let fail = |who| {
+        let id = lab.hub.request_evaluation(who, snapshot)?.id;
+        lab.hub.next_job().unwrap().unwrap();
+        let outcome = EvaluationOutcome::Failed("always".to_owned());
+        lab.hub.finish_evaluation(id, outcome, 0.0)?;
+        Ok::<_, HubError>(lab.hub.budget(who).unwrap().spent.evaluations)
+    };
+    let spent: Vec<_> = (0..4).map(|_| fail(&ada).unwrap()).collect();
+    assert_eq!(spent, [0, 0, 1, 2]);
+    let refused = fail(&ada).unwrap_err();
+    assert!(matches!(
+        refused,
+        HubError::Budget {
+            resource: Resource::Evaluations,
+            ..
+        }
+    ));
+    assert_eq!(fail(&bob).unwrap(), 0, "each has its own");
+    let lab = lab.reopen();
+    assert_eq!(lab.hub.budget(&ada).unwrap().spent.evaluations, 2);
 }
 
 #[test]

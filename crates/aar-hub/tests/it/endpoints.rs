@@ -8,6 +8,7 @@ use aar_hub::api::{ErrorBody, NewFinding};
 use aar_hub::http::{Server, document, serve};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 const EVERYONE: [Scope; 4] = [
     Scope::Researcher,
@@ -361,6 +362,64 @@ fn refusals_have_the_right_status() {
     stage.lab.hub.set_deadline(0).unwrap();
     let (status, text, _) = stage.raw("post", "/api/v1/experiments", Some(token), Some(run));
     assert_eq!((status, refusal(&text).code.as_str()), (409, "closing"));
+}
+
+/// Asks with `wait_ms` until the answer has this status.
+fn wait_until(stage: &Stage, path: &str, token: &str, status: u16) -> String {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let full = format!("/api/v1{path}?wait_ms=1");
+        let (found, text, _) = stage.raw("get", &full, Some(token), None);
+        if found == status {
+            return text;
+        }
+        assert!(Instant::now() < end, "{found}: {text}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn few_requests_wait_at_once() {
+    let stage = &stage(Lab::new());
+    let hub = stage.lab.hub.clone();
+    let ada = name("ada");
+    let new = stage.lab.store(&ada, "slow");
+    let asked = hub.request_evaluation(&ada, new).unwrap().id;
+    let path = format!("/evaluations/{asked}");
+    let long = &format!("/api/v1{path}?wait_ms=20000");
+    let readers: Vec<_> = (0..17)
+        .map(|n| hub.issue_token(&name(&format!("reader-{n}")), Scope::ReadOnly))
+        .map(|token| token.unwrap().secret().to_owned())
+        .collect();
+    let (last, others) = readers.split_last().unwrap();
+    std::thread::scope(|scope| {
+        let wait = |token| {
+            // A probe below may have the last seat for a moment.
+            let ask = move || loop {
+                let (status, ..) = stage.raw("get", long, Some(token), None);
+                if status != 429 {
+                    return status;
+                }
+            };
+            [(); 4].map(|()| scope.spawn(ask))
+        };
+        let mut waiting = Vec::from(wait(&others[0]));
+        let text = wait_until(stage, &path, &others[0], 429);
+        assert_eq!(refusal(&text).code, "busy");
+        wait_until(stage, &path, last, 200);
+        waiting.extend(others[1..].iter().flat_map(|token| wait(token)));
+        wait_until(stage, &path, last, 429);
+        // Who does not wait is answered.
+        let now = format!("/api/v1{path}");
+        assert_eq!(stage.raw("get", &now, Some(&others[0]), None).0, 200);
+        finish(&hub, &hub.next_job().unwrap().unwrap(), 100);
+        for one in waiting {
+            assert_eq!(one.join().unwrap(), 200);
+        }
+    });
+    for token in [last, &others[0]] {
+        wait_until(stage, &path, token, 200);
+    }
 }
 
 #[test]

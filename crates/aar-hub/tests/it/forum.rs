@@ -41,6 +41,26 @@ fn one_vote_each_and_none_for_oneself() {
 }
 
 #[test]
+fn a_vote_cannot_be_changed_without_end() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let id = post(&lab, &ada, "t", "x").unwrap();
+    lab.hub.vote(&bob, id, true).unwrap();
+    let db = rusqlite::Connection::open(lab.dir.path().join("hub.sqlite")).unwrap();
+    let cast: i64 = db
+        .query_row("SELECT votes_cast FROM spending", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(cast, 1);
+    db.execute("UPDATE spending SET votes_cast = 1999", [])
+        .unwrap();
+    lab.hub.vote(&bob, id, false).unwrap();
+    let refused = lab.hub.vote(&bob, id, true);
+    assert!(matches!(refused, Err(HubError::TooLarge { .. })));
+    let same = lab.hub.vote(&bob, id, false).unwrap();
+    assert_eq!((same.up, same.down), (0, 1), "no change is no vote");
+}
+
+#[test]
 fn a_result_names_its_authors_finished_evaluation() {
     let lab = Lab::new();
     let (ada, bob) = (lab.join("ada"), lab.join("bob"));

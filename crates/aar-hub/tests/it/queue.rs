@@ -1,6 +1,6 @@
 //! Whose turn it is.
 
-use crate::support::{Lab, files, finish, predictions};
+use crate::support::{EXPERIMENT_SEED, Lab, files, finish, predictions};
 use aar_core::board::Group;
 use aar_core::id::{Seed, SnapshotId};
 use aar_hub::hub::{NewReplication, Run};
@@ -49,6 +49,35 @@ fn parallel_slots_are_shared_before_anything_is_charged() {
     lab.hub.put_back(second.run).unwrap();
     assert_eq!(lab.hub.next_job().unwrap().unwrap().run, second.run);
     assert_eq!(lab.hub.budget(&bob).unwrap().spent.compute_seconds, 0.0);
+}
+
+#[test]
+fn a_sleeper_does_not_hold_all_workers() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let (one, two) = (lab.store(&ada, "one"), lab.store(&bob, "two"));
+    // Bob has spent something, Ada's sleeping runs never do.
+    lab.evaluate(&bob, two, 100);
+    for _ in 0..3 {
+        lab.hub.request_experiment(&ada, one, None).unwrap();
+        lab.hub.request_experiment(&bob, two, None).unwrap();
+    }
+    let hand_out = || lab.hub.next_job().unwrap().unwrap();
+    let order: Vec<_> = (0..4).map(|_| hand_out().researcher).collect();
+    assert_eq!(order, [&ada, &bob, &ada, &bob].map(Clone::clone));
+}
+
+#[test]
+fn an_experiment_has_a_teacher_that_no_evaluation_has() {
+    let lab = Lab::new();
+    let ada = lab.join("ada");
+    let one = lab.store(&ada, "one");
+    lab.hub.request_experiment(&ada, one, None).unwrap();
+    lab.hub.request_evaluation(&ada, one).unwrap();
+    let trial = lab.hub.next_job().unwrap().unwrap();
+    let scored = lab.hub.next_job().unwrap().unwrap();
+    assert_eq!(trial.seeds, [EXPERIMENT_SEED]);
+    assert!(scored.seeds.len() == 5 && !scored.seeds.contains(&EXPERIMENT_SEED));
 }
 
 #[test]

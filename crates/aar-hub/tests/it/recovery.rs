@@ -218,6 +218,9 @@ fn a_study_is_not_started_over_another_or_with_what_does_not_fit() {
     let mut few = setup(&lab.time);
     few.seeds.pop();
     assert!(Hub::create(dir.path(), &support::study(), &support::problems(), few).is_err());
+    let mut shared = setup(&lab.time);
+    shared.experiment_seed = shared.seeds[3];
+    assert!(Hub::create(dir.path(), &support::study(), &support::problems(), shared).is_err());
     assert!(Hub::create(dir.path(), &support::study(), &[], setup(&lab.time)).is_err());
     assert_eq!(
         std::fs::read_dir(dir.path()).unwrap().count(),

@@ -66,6 +66,7 @@ fn no_answer_tells_accuracies_labels_replications_or_tokens() {
         "math@1".to_owned(),
         "77770".to_owned(),
         "90000".to_owned(),
+        "655321".to_owned(),
         "accuracy".to_owned(),
         "label".to_owned(),
         WEAK.to_string(),

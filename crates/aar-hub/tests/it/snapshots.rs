@@ -1,11 +1,12 @@
 //! Snapshots that try to be more than a method's files.
 
-use crate::support::{Lab, files, method_toml};
+use crate::support::{Lab, files, method_toml, name};
 use aar_core::board::Group;
 use aar_core::digest::Digest;
+use aar_core::family::Family;
 use aar_core::id::SnapshotId;
 use aar_hub::HubError;
-use aar_hub::snapshot::id_of;
+use aar_hub::snapshot::{Files, id_of};
 
 #[test]
 fn paths_stay_inside() {
@@ -126,12 +127,107 @@ fn the_method_must_be_readable_and_the_family_is_derived() {
     let plain = put(lab_method, Some("")).unwrap().snapshot;
     let derived = lab.hub.get_snapshot(plain).unwrap().family;
     assert_eq!(derived, aar_core::recipe::Recipe::default().family());
-    // A program's decoy recipe is not believed.
+    // Of a program neither its decoy recipe is believed nor what its author says.
     let decoy = put(method_toml("m"), Some("")).unwrap().snapshot;
-    assert_eq!(
-        lab.hub.get_snapshot(decoy).unwrap().family.as_str(),
-        "ensemble"
+    assert_eq!(lab.hub.get_snapshot(decoy).unwrap().family, Family::Other);
+}
+
+#[test]
+fn the_family_is_that_of_the_file_that_the_lab_runs() {
+    let lab = Lab::new();
+    let ada = lab.join("ada");
+    let put = |command: &str| {
+        let mut files = files("m");
+        let method = method_toml("m").replace(r#"["sh", "run.sh"]"#, command);
+        files.insert("method.toml".to_owned(), method.into_bytes());
+        for (path, text) in [("recipe.toml", "nonsense = 1"), ("mine.toml", "")] {
+            files.insert(path.to_owned(), text.as_bytes().to_vec());
+        }
+        lab.hub.put_snapshot(&ada, &files, &[])
+    };
+    let mine = put(r#"["aar-lab", "run", "mine.toml"]"#).unwrap().snapshot;
+    let expected = aar_core::recipe::Recipe::default().family();
+    assert_eq!(lab.hub.get_snapshot(mine).unwrap().family, expected);
+    // What the lab would not run, or would run from elsewhere, is refused.
+    for (command, why) in [
+        (r#"["aar-lab"]"#, "field command"),
+        (r#"["aar-lab", "run"]"#, "field command"),
+        (r#"["aar-lab", "walk", "mine.toml"]"#, "field command"),
+        (r#"["aar-lab", "run", "mine.toml", "x"]"#, "field command"),
+        (r#"["aar-lab", "run", "recipe.toml"]"#, "line 1"),
+        (r#"["aar-lab", "run", "/tmp/mine.toml"]"#, "not there"),
+        (r#"["aar-lab", "run", "./mine.toml"]"#, "not there"),
+    ] {
+        let error = put(command).unwrap_err().to_string();
+        assert!(error.contains(why), "{command}: {error}");
+    }
+}
+
+fn large(n: u8) -> Files {
+    let mut files = files(&format!("large-{n}"));
+    files.insert("blob".to_owned(), vec![n; (4 << 20) - 2_000]);
+    files
+}
+
+/// How many of `count` snapshots that are sent at once are taken.
+fn taken(lab: &Lab, count: u8, snapshot: impl Fn(u8) -> Files + Sync) -> usize {
+    let ada = name("ada");
+    let put = &|n| lab.hub.put_snapshot(&ada, &snapshot(n), &[]);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|n| scope.spawn(move || put(n))).collect();
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        answers
+            .filter(|answer| match answer {
+                Ok(stored) => stored.new,
+                Err(HubError::TooLarge { .. }) => false,
+                Err(error) => panic!("{error}"),
+            })
+            .count()
+    })
+}
+
+#[test]
+fn a_researchers_snapshots_have_64_mib_also_when_sent_at_once() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    assert_eq!(taken(&lab, 20, large), 16);
+    // What was refused was not written either.
+    let blobs = aar_hub::store::Store::at(&lab.dir.path().join("store"));
+    assert_eq!(blobs.verify_all().unwrap().0, 16 * 4);
+    // It holds across a restart and an index made anew, and for nobody else.
+    let lab = lab.reopen();
+    let refused = lab.hub.put_snapshot(&ada, &large(99), &[]).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            HubError::TooLarge {
+                limit: 0x400_0000,
+                ..
+            }
+        ),
+        "{refused}"
     );
+    assert!(lab.hub.put_snapshot(&bob, &large(99), &[]).unwrap().new);
+    // Bytes that are stored already cost nothing.
+    let mut again = large(99);
+    again.insert("more".to_owned(), b"x".to_vec());
+    assert!(lab.hub.put_snapshot(&ada, &again, &[]).unwrap().new);
+}
+
+#[test]
+fn a_researchers_snapshots_are_counted_also_when_sent_at_once() {
+    let lab = Lab::new();
+    lab.join("ada");
+    let db = rusqlite::Connection::open(lab.dir.path().join("hub.sqlite")).unwrap();
+    for n in 0..1_997 {
+        db.execute(
+            "INSERT INTO snapshots (id, researcher, method, family, at)
+             VALUES (?1, 'ada', 'm', 'other', 0)",
+            [Digest::of(format!("{n}").as_bytes()).to_string()],
+        )
+        .unwrap();
+    }
+    assert_eq!(taken(&lab, 12, |n| files(&format!("small-{n}"))), 3);
 }
 
 #[test]

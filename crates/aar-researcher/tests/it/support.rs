@@ -59,6 +59,7 @@ impl House {
         let setup = HubSetup {
             dev_labels: labels(),
             seeds: (1..6).map(Seed).collect(),
+            experiment_seed: Seed(6),
             clock: Arc::new(|| 1_763_722_800_000),
         };
         let study = Study {

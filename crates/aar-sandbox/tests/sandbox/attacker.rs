@@ -98,6 +98,13 @@ pub(crate) fn attack(args: &[String]) -> i32 {
             let _ = std::io::stderr().write_all(&[b'y'; 4096]);
         },
         "tricks" => tricks(),
+        "locks" => rest.iter().for_each(|path| locks(&mut tried, path)),
+        "limits-of-others" => limits_of_others(&mut tried),
+        "kill-parent" => {
+            // SAFETY: a plain call.
+            unsafe { libc::kill(libc::getppid(), libc::SIGKILL) };
+            std::thread::sleep(Duration::from_secs(60));
+        }
         other => panic!("no attack is called {other}"),
     }
     for success in &tried.0 {
@@ -297,6 +304,77 @@ fn write(tried: &mut Attempts, path: &str) {
     let mode = fs::Permissions::from_mode(0o777);
     tried.must_fail(format!("mode of {path}"), fs::set_permissions(path, mode));
     tried.must_fail(format!("link to {path}"), fs::hard_link(path, "/work/link"));
+}
+
+/// A lock on a file that others are given too is a message to them.
+fn locks(tried: &mut Attempts, path: &str) {
+    let file = File::open(path).expect("given");
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    for kind in [libc::LOCK_SH, libc::LOCK_EX] {
+        tried.call("flock", raw!(SYS_flock, fd, kind | libc::LOCK_NB));
+    }
+    // SAFETY: all zeros is a valid value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK as _;
+    let locks = [
+        libc::F_SETLK,
+        libc::F_GETLK,
+        libc::F_OFD_SETLK,
+        libc::F_OFD_GETLK,
+    ];
+    for call in locks {
+        tried.call("lock", raw!(SYS_fcntl, fd, call, &raw mut lock));
+    }
+    tried.call(
+        "lease",
+        raw!(SYS_fcntl, fd, libc::F_SETLEASE, libc::F_RDLCK),
+    );
+    tried.call("ask for a lease", raw!(SYS_fcntl, fd, libc::F_GETLEASE));
+    tried.call(
+        "upper half",
+        raw!(SYS_fcntl, fd, (1_i64 << 32) | i64::from(libc::F_GETLEASE)),
+    );
+    let honest = [
+        raw!(SYS_fcntl, fd, libc::F_DUPFD, 3),
+        raw!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, 3),
+        raw!(SYS_fcntl, fd, libc::F_GETFD),
+        raw!(SYS_fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC),
+        raw!(SYS_fcntl, fd, libc::F_GETFL),
+        raw!(SYS_fcntl, fd, libc::F_SETFL, libc::O_NONBLOCK),
+    ];
+    assert!(honest.iter().all(|answer| *answer >= 0), "{honest:?}");
+}
+
+/// Process 1 has our user id, so the kernel alone would let us take its memory and time away.
+fn limits_of_others(tried: &mut Attempts) {
+    let nothing = [0_u64; 2];
+    // SAFETY: a plain call.
+    let parent = unsafe { libc::getppid() };
+    for pid in [1, parent] {
+        for limit in [libc::RLIMIT_AS, libc::RLIMIT_DATA, libc::RLIMIT_CPU] {
+            tried.call(
+                "limit",
+                raw!(SYS_prlimit64, pid, limit, &raw const nothing, 0),
+            );
+        }
+    }
+    // Process 1 has to bury all these.
+    for _ in 0..200 {
+        let child = fork();
+        if child == 0 {
+            fork();
+            // SAFETY: a plain call.
+            unsafe { libc::_exit(0) };
+        }
+        // SAFETY: a null status pointer is allowed.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+    let mut own = [0_u64; 2];
+    let asked = raw!(SYS_prlimit64, 0, libc::RLIMIT_AS, 0, &raw mut own);
+    own[0] -= 4096;
+    let set = raw!(SYS_prlimit64, 0, libc::RLIMIT_AS, &raw const own, 0);
+    assert_eq!((asked, set), (0, 0), "our own limits are ours");
+    println!("still here");
 }
 
 /// Memory that belongs to no process would escape the sum of all processes.

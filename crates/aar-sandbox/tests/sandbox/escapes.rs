@@ -26,6 +26,8 @@ pub(crate) const TESTS: Tests = &[
     ("processes outside cannot be reached", outside),
     ("what is read-only stays so", read_only),
     ("links in a workspace are not followed", links_in_copies),
+    ("locks say nothing to other sandboxes", locks),
+    ("limits of process 1 cannot be changed", limits_of_others),
 ];
 
 const HOST: [&str; 16] = [
@@ -151,6 +153,26 @@ fn read_only() {
     refused(&spec);
     assert_eq!(fs::read_to_string(&file).unwrap(), "the answers");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+fn locks() {
+    let (dir, _file) = secret_file();
+    crate::open_to_all(dir.path());
+    for runtime in [Runtime::LabOnly, Runtime::System] {
+        let mut spec = attack(&["locks", "/given/labels.jsonl", "/lab/attacker", "/dev/null"]);
+        spec.runtime = runtime;
+        spec.read_only[0].inside = "/lab/attacker".into();
+        spec.command[0] = "/lab/attacker".into();
+        spec.read_only.push(Mount::new(dir.path(), "/given"));
+        refused(&spec);
+    }
+}
+
+fn limits_of_others() {
+    assert_eq!(
+        stdout(&refused(&attack(&["limits-of-others"]))),
+        "still here"
+    );
 }
 
 fn links_in_copies() {

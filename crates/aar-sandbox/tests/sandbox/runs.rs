@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aar_sandbox::{
-    Cancel, Ended, Held, Isolation, Launcher, Mount, OutFile, Sandbox, SandboxError, Spec,
+    Cancel, Ended, Held, Isolation, Launcher, Mount, OutFile, Runtime, Sandbox, SandboxError, Spec,
 };
 
 use crate::{Tests, attack, run, sandbox, secret_file, stdout};
@@ -20,7 +20,13 @@ pub(crate) const TESTS: Tests = &[
         "a killed orchestrator takes its sandboxes along",
         killed_orchestrator,
     ),
+    (
+        "without its process 1, a run is one that was killed",
+        without_process_1,
+    ),
+    ("a script of the system's shell", shell_script),
     ("mistakes are named", mistakes),
+    ("whose fault a mistake is", faults),
     ("a launcher that is none is named", no_launcher),
     ("the probe agrees", probe),
     ("no cgroup is left", no_leftovers),
@@ -129,6 +135,103 @@ fn killed_orchestrator() {
     wait_until("nothing is left", || !is_running(&token));
 }
 
+fn without_process_1() {
+    let token = format!("orphaned-{}", std::process::id());
+    let killer = {
+        let inside = format!("busy\0{token}");
+        std::thread::spawn(move || {
+            wait_until("it runs", || is_running(&inside));
+            // Long enough to have been seen at work.
+            std::thread::sleep(Duration::from_millis(300));
+            let command = running(&inside).unwrap();
+            let stat = fs::read_to_string(format!("/proc/{command}/stat")).unwrap();
+            let parent = stat.rsplit_once(')').unwrap().1.split(' ').nth(2).unwrap();
+            let parent = rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap();
+            rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
+        })
+    };
+    let mut spec = attack(&["busy", &token]);
+    spec.out_files.push(OutFile::new("none", 1));
+    let outcome = run(&spec);
+    killer.join().unwrap();
+    assert_eq!(outcome.ended, Ended::Signalled(9), "{outcome:?}");
+    assert!(outcome.cpu_seconds > 0.05, "{outcome:?}");
+    assert!(outcome.wall_seconds > 0.25, "{outcome:?}");
+    assert!(outcome.held.namespaces && outcome.collected.is_empty());
+    assert!(!is_running(&token));
+
+    // Without isolation the command can do it itself.
+    let sandbox = Sandbox::new(Launcher::current_exe(), Isolation::NoneByName);
+    let outcome = sandbox.run(&attack(&["kill-parent"]), &Cancel::new());
+    assert_eq!(outcome.unwrap().ended, Ended::Signalled(9));
+}
+
+fn shell_script() {
+    use std::os::unix::fs::PermissionsExt;
+    let snapshot = tempfile::tempdir().unwrap();
+    let script = snapshot.path().join("run.sh");
+    let text = "#!/bin/sh\nset -e\n/lab/attacker attack environment\necho done > /out/said\n";
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut spec = attack(&[]);
+    spec.command = vec!["/work/run.sh".into()];
+    spec.env.push(("AAR_SEED".into(), "7".into()));
+    spec.runtime = Runtime::System;
+    spec.read_only[0].inside = "/lab/attacker".into();
+    spec.copies.push(Mount::new(snapshot.path(), "/work"));
+    spec.out_files.push(OutFile::new("said", 100));
+    let works = |spec: &Spec| {
+        let outcome = run(spec);
+        assert!(outcome.succeeded(), "{outcome:?}");
+        assert!(stdout(&outcome).contains("AAR_SEED=7"), "{outcome:?}");
+        assert_eq!(outcome.collected["said"], b"done\n");
+    };
+    works(&spec);
+    // As on a machine whose `/bin` is a directory.
+    spec.read_only.push(Mount::new("/bin", "/bin"));
+    works(&spec);
+}
+
+fn faults() {
+    let (spec, _dirs) = method();
+    for isolation in [Isolation::Required, Isolation::NoneByName] {
+        let sandbox = Sandbox::new(Launcher::current_exe(), isolation);
+        let fault = |change: &dyn Fn(&mut Spec)| {
+            let mut spec = spec.clone();
+            change(&mut spec);
+            let error = sandbox.run(&spec, &Cancel::new()).unwrap_err();
+            (error.is_commands_fault(), error)
+        };
+        let commands = |change: &dyn Fn(&mut Spec)| {
+            let (commands, error) = fault(change);
+            assert!(commands, "{error:?}");
+        };
+        commands(&|spec| spec.command.clear());
+        commands(&|spec| spec.command[0].clear());
+        commands(&|spec| spec.command[0] = "/bin/absent".into());
+        commands(&|spec| spec.command[0] = "absent".into());
+        commands(&|spec| spec.command[0] = "/work".into());
+        commands(&|spec| spec.command[0] = "/work/method.toml".into());
+        commands(&|spec| spec.command.push("a\0b".into()));
+        // Too long for the kernel, for us, and for what speaks between us.
+        for length in [1 << 18, 1 << 22, 1 << 25] {
+            commands(&|spec| spec.command.push("a".repeat(length)));
+        }
+        commands(&|spec| spec.env.push(("A\0".into(), "b".into())));
+        commands(&|spec| spec.env.push(("A".into(), "\u{1}".repeat(1 << 20))));
+        let others = |change: &dyn Fn(&mut Spec)| {
+            let (commands, error) = fault(change);
+            assert!(!commands, "{error:?}");
+        };
+        others(&|spec| spec.read_only[1].host = "/no/such/place".into());
+        others(&|spec| spec.out_files.push(OutFile::new("../x", 1)));
+        others(&|spec| spec.limits.processes = 0);
+    }
+    let sandbox = Sandbox::new(Launcher::at("/no/such/program"), Isolation::Required);
+    let error = sandbox.run(&spec, &Cancel::new()).unwrap_err();
+    assert!(!error.is_commands_fault());
+}
+
 fn mistakes() {
     let error = |spec: &Spec| sandbox().run(spec, &Cancel::new()).unwrap_err();
     let mut spec = attack(&["honest"]);
@@ -200,11 +303,17 @@ fn no_leftovers() {
 
 /// Whether a process on this machine has this text among its arguments.
 pub(crate) fn is_running(text: &str) -> bool {
+    running(text).is_some()
+}
+
+/// Its number.
+fn running(text: &str) -> Option<String> {
     let own = std::process::id().to_string();
-    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+    let named = fs::read_dir("/proc").unwrap().flatten().find(|entry| {
         let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         entry.file_name() != *own && String::from_utf8_lossy(&arguments).contains(text)
-    })
+    });
+    named.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {

@@ -55,7 +55,7 @@ fn one(facts: &Facts<'_>, row: &BoardRow, open: bool) -> Markup {
             }
             @match &contents.recipe {
                 Some((digest, recipe)) => {
-                    p class="quiet" { "recipe.toml, SHA-256 " code class="digest" { (digest) } }
+                    p class="quiet" { "The recipe, SHA-256 " code class="digest" { (digest) } }
                     pre { code dir="ltr" { (recipe) } }
                 }
                 None => (files(contents)),

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let progress = Progress::new(study.minutes);
     let opened = open(study, &base, &run_dir, &progress)?;
-    let finished = conduct(&opened, sandbox, &progress)?;
+    let finished = conduct(&opened, &sandbox, &progress)?;
     print(&finished, &opened.run_dir);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,11 @@
 //! `aar verify`: recomputes a run from its bytes and names everything that was changed.
 
 use crate::record::Record;
-use crate::study::{REPORT_DIR, STUDY_FILE, check_format};
+use crate::study::{REPORT_DIR, REPORT_FILE, STUDY_FILE, check_format};
 use aar_core::digest::Digest;
 use aar_core::event::Event;
 use aar_referee::{Recomputed, recompute};
+use aar_web::Verification;
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use std::collections::BTreeMap;
@@ -31,17 +32,31 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let head = recomputed.head;
     if faults.is_empty() {
         let record = Record::of(&args.run, recomputed);
+        // The page lists what was checked when it was written: the same as now, up to here.
+        let verification = Verification::Good(checked.clone());
         match record.closed_tables() {
             None => checked.push("report: the study was not closed, so it has none".to_owned()),
             Some(digests) => {
-                let tables = record.tables()?;
-                faults.extend(table_faults(&args.run.join(REPORT_DIR), digests, &tables));
-                checked.push(format!("report: {} tables, recomputed", digests.len()));
+                let report = record.report(&verification)?;
+                let directory = args.run.join(REPORT_DIR);
+                faults.extend(table_faults(&directory, digests, &report.tables));
+                let page = fs::read(directory.join(REPORT_FILE)).unwrap_or_default();
+                if page != report.html.as_bytes() {
+                    faults.push(format!(
+                        "{REPORT_DIR}/{REPORT_FILE} is not what this version makes of the run"
+                    ));
+                }
+                checked.push(format!(
+                    "report: the page and {} tables, remade",
+                    digests.len()
+                ));
             }
         }
     }
-    for line in &checked {
-        println!("checked  {line}");
+    if faults.is_empty() {
+        for line in &checked {
+            println!("checked  {line}");
+        }
     }
     println!("head     {head}");
     for fault in &faults {

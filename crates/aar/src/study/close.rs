@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(crate) const TRANSFERRED: usize = 2;
 /// Where report and tables stand in the run directory.
 pub(crate) const REPORT_DIR: &str = "report";
+/// The page itself.
+pub(crate) const REPORT_FILE: &str = "report.html";
 
 /// What research leaves to the closing.
 pub(crate) struct Closing {
@@ -57,7 +59,7 @@ pub(crate) fn close(
     let verification = Verification::Good(recomputed.checked.clone());
     let record = Record::of(run_dir, recomputed);
     let report = record.report(&verification)?;
-    let path = report_dir.join("report.html");
+    let path = report_dir.join(REPORT_FILE);
     write(&path, report.html.as_bytes())?;
     progress.finish();
     Ok(Finished {

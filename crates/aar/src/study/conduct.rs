@@ -9,11 +9,11 @@ use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
 use aar_core::digest::Digest;
-use aar_core::id::{Name, ProblemId, Seed, SnapshotId};
+use aar_core::id::{Name, ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_hub::hub::{Hub, HubSetup};
 use aar_hub::{Client, http};
-use aar_referee::{Machine, Referee, Testbed};
+use aar_referee::{Machine, Referee, RefereeError, Testbed};
 use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
@@ -43,10 +43,10 @@ pub(crate) struct Finished {
 }
 
 /// Runs the study to its end.
-pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) -> Result<Finished> {
+pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -> Result<Finished> {
     let Opened {
         study,
-        seed,
+        secret,
         run_dir,
         problems,
     } = opened;
@@ -55,14 +55,18 @@ pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) ->
 
     // Sandboxes run as another user, so what they are given must not lie in a private directory.
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
-    let lab = scratch.path().join("aar-lab");
-    builtin::write_lab(&lab)?;
     let snapshots = scratch.path().join("snapshots");
     fs::create_dir(&snapshots).context("making a directory for snapshots")?;
     let slots = Slots::new(study.slots);
     let cancel = Cancel::new();
+    // The referee's sandboxes share no file with those of researchers, the lab's binary included.
+    let runner = |name: &str| -> Result<Runner> {
+        let lab = scratch.path().join(name);
+        builtin::write_lab(&lab)?;
+        Ok(Runner::new(sandbox.clone(), lab, cancel.clone()))
+    };
     let machine = Machine {
-        runner: Runner::new(sandbox, lab, cancel.clone()),
+        runner: runner("aar-lab")?,
         at_once: slots.count(),
         slots: slots.clone(),
         unpacked: Arc::new(Unpacked::new(snapshots)),
@@ -81,14 +85,18 @@ pub(crate) fn conduct(opened: &Opened, sandbox: Sandbox, progress: &Progress) ->
         .context("the main problem is not open")?;
     let setup = HubSetup {
         dev_labels: dev.problem().labels(Split::Dev).to_vec(),
-        seeds: seeds(*seed, "dev-teacher", study.evaluation_seeds),
+        seeds: seeds(secret, "dev-teacher", study.evaluation_seeds),
+        experiment_seed: secret.derive("experiment-teacher", 0),
         clock: Arc::new(milliseconds),
     };
     let hub = Arc::new(Hub::create(run_dir, study, problems, setup)?);
-    let fresh = seeds(*seed, "rank-teacher", study.replication_seeds);
+    let fresh = seeds(secret, "rank-teacher", study.replication_seeds);
     let referee = Referee::new(
         Arc::clone(&hub),
-        machine.clone(),
+        Machine {
+            runner: runner("referees-aar-lab")?,
+            ..machine.clone()
+        },
         Arc::clone(&testbeds),
         fresh,
     )?;
@@ -151,7 +159,6 @@ impl Conductor<'_> {
         let shipped = self.establish(main)?;
         let study = &opened.study;
         let stop = AtomicBool::new(false);
-        let evaluated = AtomicU64::new(0);
         std::thread::scope(|scope| -> Result<()> {
             let mut researchers = Vec::new();
             for index in 0..study.researchers {
@@ -161,7 +168,7 @@ impl Conductor<'_> {
                     .map_err(anyhow::Error::msg)?;
                 let token = self.hub.join(&name, direction.text())?;
                 let client = Client::new(url, token.secret());
-                let seed = opened.seed.derive("explorer", index as u64);
+                let seed = opened.secret.derive("explorer", index as u64);
                 let config = ExplorerConfig::new(name, direction, seed);
                 let stop = &stop;
                 researchers.push(scope.spawn(move || {
@@ -176,11 +183,11 @@ impl Conductor<'_> {
             }
             self.progress
                 .stage(&format!("{} researchers at work", study.researchers));
-            let result = self.referee_until_the_end(&shipped, main, &evaluated);
+            let result = self.referee_until_the_end(&shipped, main);
             // New work is refused from now on; what is queued is not begun.
-            self.hub.set_deadline(self.hub.now())?;
             stop.store(true, Ordering::Relaxed);
-            self.hub.fail_waiting("the study is closing")?;
+            let closed = self.hub.set_deadline(self.hub.now());
+            let emptied = self.hub.fail_waiting("the study is closing");
             for researcher in researchers {
                 match researcher.join() {
                     Ok(Ok(_)) => {}
@@ -190,10 +197,18 @@ impl Conductor<'_> {
                     Err(_) => self.progress.event("a researcher panicked"),
                 }
             }
+            closed?;
+            emptied?;
             result
         })?;
         self.progress.stage("deciding the last claims");
         while let Some(claim) = self.claim()? {
+            if Instant::now() >= self.end {
+                let left = self.claims()?.len();
+                self.progress
+                    .event(&format!("out of time: {left} claims stay undecided"));
+                break;
+            }
             self.decide(claim)?;
         }
         Ok(Closing {
@@ -209,7 +224,10 @@ impl Conductor<'_> {
             let snapshot = self.hub.put_trusted_snapshot(method.group, &method.files)?;
             if method.group == Group::Baseline {
                 let asked = self.hub.request_baseline_evaluation(snapshot)?;
-                self.hub.wait_evaluation(asked.id, BASELINE_PATIENCE)?;
+                let answer = self.hub.wait_evaluation(asked.id, BASELINE_PATIENCE)?;
+                if let Some(reason) = answer.reason {
+                    bail!("a shipped method failed: {reason}");
+                }
             }
             let begun = Instant::now();
             let Some(replication) = self.referee.replicate(snapshot, main)? else {
@@ -222,15 +240,13 @@ impl Conductor<'_> {
             self.report_replication(Some(&replication), method.group)?;
         }
         let count = u32::try_from(baselines.len().max(1)).unwrap_or(u32::MAX);
-        Ok(Shipped { baselines, usual: spent / count })
+        Ok(Shipped {
+            baselines,
+            usual: spent / count,
+        })
     }
 
-    fn referee_until_the_end(
-        &self,
-        shipped: &Shipped,
-        main: &ProblemId,
-        evaluated: &AtomicU64,
-    ) -> Result<()> {
+    fn referee_until_the_end(&self, shipped: &Shipped, main: &ProblemId) -> Result<()> {
         let transfers = self.hub.problems().len().saturating_sub(1);
         loop {
             // Closing runs the best two and the baselines on each transfer problem, and decides a
@@ -240,10 +256,11 @@ impl Conductor<'_> {
                 transfers * (shipped.baselines.len() + 2 * TRANSFERRED) + 2 * last_claims;
             let reserve =
                 REPORTING + shipped.usual * u32::try_from(replications).unwrap_or(u32::MAX);
-            if Instant::now() + reserve >= self.end {
+            let broken = self.workshop.stop.load(Ordering::Relaxed);
+            if broken || Instant::now() + reserve >= self.end {
                 return Ok(());
             }
-            self.show(main, evaluated)?;
+            self.show(main)?;
             match self.claim()? {
                 Some(claim) => self.decide(claim)?,
                 None => std::thread::sleep(TICK),
@@ -269,7 +286,16 @@ impl Conductor<'_> {
     }
 
     fn decide(&self, snapshot: SnapshotId) -> Result<()> {
-        let replication = self.referee.decide(snapshot)?;
+        let replication = match self.referee.decide(snapshot) {
+            // The machine failed, not the study: what was found before must not be lost.
+            Err(RefereeError::Compute(error)) => {
+                let main = &self.workshop.main;
+                self.hub
+                    .record_replication_failed(snapshot, main, &error.to_string())?;
+                None
+            }
+            decided => decided?,
+        };
         self.report_replication(replication.as_ref(), Group::Study)
     }
 
@@ -295,7 +321,7 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    fn show(&self, main: &ProblemId, evaluated: &AtomicU64) -> Result<()> {
+    fn show(&self, main: &ProblemId) -> Result<()> {
         let board = self.hub.leaderboard()?;
         let best = board
             .provisional
@@ -303,8 +329,7 @@ impl Conductor<'_> {
             .map(|row| row.feedback.rank_key())
             .fold(f64::NAN, f64::max);
         let runs = self.workshop.runs.load(Ordering::Relaxed);
-        let count = board.provisional.len() as u64;
-        evaluated.store(count, Ordering::Relaxed);
+        let count = board.provisional.len();
         let promoted = board.verified.iter().filter(|row| row.promoted).count();
         self.progress.now(&format!(
             "{main}: {runs} runs, {count} snapshots scored, best dev PGR {best:.2}, {promoted} promoted"
@@ -319,9 +344,9 @@ struct Shipped {
     usual: Duration,
 }
 
-fn seeds(study: Seed, purpose: &str, count: usize) -> Vec<Seed> {
+fn seeds(secret: &Secret, purpose: &str, count: usize) -> Vec<Seed> {
     (0..count as u64)
-        .map(|index| study.derive(purpose, index))
+        .map(|index| secret.derive(purpose, index))
         .collect()
 }
 

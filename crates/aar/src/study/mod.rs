@@ -6,7 +6,7 @@ mod open;
 mod progress;
 mod workers;
 
-pub(crate) use close::REPORT_DIR;
+pub(crate) use close::{REPORT_DIR, REPORT_FILE};
 pub(crate) use conduct::{Finished, conduct};
 pub(crate) use open::{STUDY_FILE, check_format, open};
 pub(crate) use progress::Progress;

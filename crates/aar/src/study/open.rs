@@ -5,18 +5,18 @@
 
 use super::Progress;
 use crate::builtin;
-use aar_core::digest::Digest;
 use aar_core::event::OpenedProblem;
-use aar_core::id::Seed;
+use aar_core::id::{Secret, Seed};
 use aar_core::problem::Split;
 use aar_core::study::{RUN_FORMAT, Study};
 use aar_lab::features::choose;
 use aar_problem::generate::BuiltinProblem;
-use aar_problem::{Problem, check, draw_builtin, write_problem};
+use aar_problem::{Layout, Problem, check, draw_builtin, write_problem};
 use aar_stats::Anchors;
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Teacher seeds behind the anchors: cheap, and their error is in every absolute PGR.
@@ -27,14 +27,14 @@ pub(crate) const STUDY_FILE: &str = "study.toml";
 /// An opened study: everything that must be known before the hub starts.
 pub(crate) struct Opened {
     pub(crate) study: Study,
-    pub(crate) seed: Seed,
+    pub(crate) secret: Secret,
     pub(crate) run_dir: PathBuf,
     pub(crate) problems: Vec<OpenedProblem>,
 }
 
 /// Opens `study`, whose file stands in `base`, as the new run directory `run_dir`.
 pub(crate) fn open(
-    mut study: Study,
+    study: Study,
     base: &Path,
     run_dir: &Path,
     progress: &Progress,
@@ -46,11 +46,10 @@ pub(crate) fn open(
             run_dir.display()
         );
     }
-    let seed = match study.seed {
-        Some(seed) => seed,
-        None => random_seed()?,
+    let secret = match study.seed {
+        Some(seed) => Secret::of_seed(seed),
+        None => random_secret()?,
     };
-    study.seed = Some(seed);
     // Bad problems are found before anything is written.
     let names = [&study.problem].into_iter().chain(&study.transfer);
     let sources = names
@@ -66,19 +65,25 @@ pub(crate) fn open(
             0 => "problem".to_owned(),
             _ => format!("transfer/{}", source.name()),
         };
-        problems.push(open_problem(source, &staging.dir, directory, seed)?);
+        let opened = open_problem(source, &staging.dir, directory, &secret);
+        problems.push(opened.with_context(|| format!("problem {:?}", source.name()))?);
     }
     let text = toml::to_string(&study).context("writing the study")?;
     let file = staging.dir.join(STUDY_FILE);
     fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-    fs::rename(&staging.dir, run_dir)
-        .with_context(|| format!("renaming {} to {}", staging.dir.display(), run_dir.display()))?;
+    fs::rename(&staging.dir, run_dir).with_context(|| {
+        format!(
+            "renaming {} to {}",
+            staging.dir.display(),
+            run_dir.display()
+        )
+    })?;
     let run_dir = run_dir
         .canonicalize()
         .context("finding the run directory")?;
     Ok(Opened {
         study,
-        seed,
+        secret,
         run_dir,
         problems,
     })
@@ -156,28 +161,30 @@ fn open_problem(
     source: &Source,
     root: &Path,
     directory: String,
-    seed: Seed,
+    secret: &Secret,
 ) -> Result<OpenedProblem> {
     let target = root.join(&directory);
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     }
-    // The salt must not be guessable from anything public, and the same study must open alike.
-    let parts: [&[u8]; 3] = [&seed.0.to_le_bytes(), b"salt", source.name().as_bytes()];
-    let salt = *Digest::of_parts(&parts).as_bytes();
+    let salt = secret.bytes(&format!("salt of {}", source.name()));
     match source {
         Source::Builtin(builtin) => {
             let bundle = builtin::bundle(*builtin)?;
-            let splits = seed.derive(builtin.name(), 0);
+            let splits = secret.derive(builtin.name(), 0);
             write_problem(&target, &draw_builtin(*builtin, &bundle, splits, salt)?)?;
         }
         Source::Directory { path, .. } => copy_directory(path, &target)?,
+    }
+    let layout = Layout::new(&target);
+    for open in [layout.brief(), layout.public()] {
+        make_readable(&open)?;
     }
     let mut problem = Problem::open(&target)?;
     problem.commit(salt)?;
     if problem.manifest().anchors.is_empty() {
         let seeds: Vec<Seed> = (0..ANCHOR_SEEDS)
-            .map(|index| seed.derive("anchor-teacher", index))
+            .map(|index| secret.derive("anchor-teacher", index))
             .collect();
         let measured = aar_lab::anchors::measure_anchors(&problem, &seeds)
             .map_err(|error| anyhow!("measuring the anchors of {}: {error}", source.name()))?;
@@ -244,6 +251,9 @@ impl Staging {
         };
         let dir = &staging.dir;
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        // Weak labels, seeds and other people's drafts are in there: nobody else may look.
+        fs::set_permissions(dir, Permissions::from_mode(0o700))
+            .with_context(|| format!("closing {} to others", dir.display()))?;
         Ok(staging)
     }
 }
@@ -276,11 +286,24 @@ fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A seed that nobody can guess, below 2^52 so that every file format holds it.
-fn random_seed() -> Result<Seed> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow!("drawing the study's seed: {error}"))?;
-    Ok(Seed(u64::from_le_bytes(bytes) >> 12))
+/// Sandboxes run as another user, whatever the umask and the modes of a copied directory.
+fn make_readable(path: &Path) -> Result<()> {
+    let failed = || format!("making {} readable", path.display());
+    let mode = if path.is_dir() { 0o755 } else { 0o644 };
+    fs::set_permissions(path, Permissions::from_mode(mode)).with_context(failed)?;
+    if path.is_dir() {
+        for entry in fs::read_dir(path).with_context(failed)? {
+            make_readable(&entry.with_context(failed)?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A secret that nobody can guess.
+fn random_secret() -> Result<Secret> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("drawing the study's secret: {error}"))?;
+    Ok(Secret::new(bytes))
 }
 
 /// Refuses a directory that is no run, or a run of another version.

@@ -5,8 +5,8 @@ use aar_core::event::RunEnd;
 use aar_core::id::{ProblemId, Seed};
 use aar_core::method::{METHOD_FILE, Method};
 use aar_core::problem::Split;
-use aar_hub::Hub;
 use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
+use aar_hub::{Hub, HubError};
 use aar_referee::{Machine, Testbed};
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeMap;
@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// How long a worker waits for work before it looks whether it should stop.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Failures of the machine in a row after which a worker takes it for broken.
+const MOST_FAILURES: u32 = 5;
 
 /// What workers share.
 pub(crate) struct Workshop {
@@ -30,16 +33,48 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// Works until told to stop; an error means that the machine, not a method, failed.
+    /// Works until told to stop. A run that the machine could not make is failed, so that nothing a
+    /// researcher sends can end the study; if the machine fails several times in a row, it is
+    /// broken, and everybody stops.
     pub(crate) fn work(&self) -> Result<()> {
+        let mut in_a_row = 0;
         while !self.stop.load(Ordering::Relaxed) {
             let Some(job) = self.hub.wait_job(PATIENCE)? else {
                 continue;
             };
             let run = job.run;
-            if let Err(error) = self.make(job) {
-                self.hub.put_back(run)?;
-                return Err(error);
+            match self.make(job) {
+                Ok(()) => in_a_row = 0,
+                Err(error) if error.is::<HubError>() || in_a_row == MOST_FAILURES => {
+                    self.stop.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+                Err(_) => {
+                    in_a_row += 1;
+                    self.give_up(run)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a run that the machine could not make.
+    fn give_up(&self, run: Run) -> Result<()> {
+        let reason = "the machine could not make this run; ask again".to_owned();
+        match run {
+            Run::Experiment(id) => {
+                let end = RunEnd::Failed { reason };
+                let (output, compute_seconds) = (String::new(), 0.0);
+                let outcome = ExperimentOutcome {
+                    end,
+                    output,
+                    compute_seconds,
+                };
+                self.hub.finish_experiment(id, outcome)?;
+            }
+            Run::Evaluation(id) => {
+                self.hub
+                    .finish_evaluation(id, EvaluationOutcome::Failed(reason), 0.0)?;
             }
         }
         Ok(())
@@ -55,7 +90,7 @@ impl Workshop {
                 break;
             }
         }
-        let compute_seconds = outputs.iter().map(|output| output.cpu_seconds).sum();
+        let compute_seconds = outputs.iter().map(|output| output.compute_seconds).sum();
         match job.run {
             Run::Experiment(id) => {
                 let output = outputs
@@ -67,7 +102,7 @@ impl Workshop {
                 };
                 let outcome = ExperimentOutcome {
                     end,
-                    output: output.stdout,
+                    output: output.log,
                     compute_seconds,
                 };
                 self.hub.finish_experiment(id, outcome)?;

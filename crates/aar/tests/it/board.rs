@@ -5,8 +5,16 @@ use crate::study::finished;
 use serde_json::Value;
 use std::fs;
 
-const FIELDS: [&str; 8] =
-    ["method", "problem", "pgr", "ci_low", "ci_high", "seeds", "gain", "gain_ci_low"];
+const FIELDS: [&str; 8] = [
+    "method",
+    "problem",
+    "pgr",
+    "ci_low",
+    "ci_high",
+    "seeds",
+    "gain",
+    "gain_ci_low",
+];
 
 fn board() -> Value {
     let answer = aar(&["board", finished().dir.to_str().unwrap(), "--json"]);
@@ -19,18 +27,34 @@ fn rows<'a>(board: &'a Value, group: &str) -> &'a [Value] {
 }
 
 fn number(row: &Value, field: &str) -> f64 {
-    row[field].as_f64().unwrap_or_else(|| panic!("{field} of {row}"))
+    row[field]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{field} of {row}"))
 }
 
 #[test]
 fn a_study_ends_with_its_board_report_and_ledger_head() {
     let study = finished();
     let head = study.head().to_string();
-    for part in ["practice problem", "vanilla", "report.html", &head, "aar verify"] {
-        assert!(study.answer.stdout.contains(part), "{part}:\n{}", study.answer.stdout);
+    for part in [
+        "practice problem",
+        "vanilla",
+        "report.html",
+        &head,
+        "aar verify",
+    ] {
+        assert!(
+            study.answer.stdout.contains(part),
+            "{part}:\n{}",
+            study.answer.stdout
+        );
     }
     for part in ["researchers at work", "transfer to other@2"] {
-        assert!(study.answer.stderr.contains(part), "{part}:\n{}", study.answer.stderr);
+        assert!(
+            study.answer.stderr.contains(part),
+            "{part}:\n{}",
+            study.answer.stderr
+        );
     }
 }
 
@@ -47,10 +71,18 @@ fn the_report_is_one_page_that_holds_the_ledger_head() {
 #[test]
 fn the_board_has_three_groups_with_the_promised_fields() {
     let board = board();
-    let groups: Vec<&str> = board.as_object().unwrap().keys().map(String::as_str).collect();
+    let groups: Vec<&str> = board
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(groups, ["baselines", "published", "verified"]);
     for row in groups.iter().flat_map(|group| rows(&board, group)) {
-        assert!(FIELDS.iter().all(|&field| row.get(field).is_some()), "{row}");
+        assert!(
+            FIELDS.iter().all(|&field| row.get(field).is_some()),
+            "{row}"
+        );
     }
 }
 
@@ -61,16 +93,32 @@ fn baselines_run_on_every_problem_and_published_methods_on_the_main_one() {
         let of_problem = |row: &&Value| row["problem"] == problem;
         rows(&board, group).iter().filter(of_problem).count()
     };
-    assert_eq!(["tiny@1", "other@2"].map(|problem| on("baselines", problem)), [4, 4]);
-    assert_eq!(["tiny@1", "other@2"].map(|problem| on("published", problem)), [5, 0]);
+    assert_eq!(
+        ["tiny@1", "other@2"].map(|problem| on("baselines", problem)),
+        [4, 4]
+    );
+    assert_eq!(
+        ["tiny@1", "other@2"].map(|problem| on("published", problem)),
+        [5, 0]
+    );
 }
 
 #[test]
 fn every_interval_holds_its_figure_and_rests_on_16_seeds() {
     let board = board();
-    for row in ["verified", "baselines", "published"].iter().flat_map(|group| rows(&board, group)) {
-        let (low, pgr, high) = (number(row, "ci_low"), number(row, "pgr"), number(row, "ci_high"));
-        assert!(low <= pgr && pgr <= high && low.is_finite() && high.is_finite(), "{row}");
+    for row in ["verified", "baselines", "published"]
+        .iter()
+        .flat_map(|group| rows(&board, group))
+    {
+        let (low, pgr, high) = (
+            number(row, "ci_low"),
+            number(row, "pgr"),
+            number(row, "ci_high"),
+        );
+        assert!(
+            low <= pgr && pgr <= high && low.is_finite() && high.is_finite(),
+            "{row}"
+        );
         assert!(number(row, "seeds") >= 16.0, "{row}");
     }
 }
@@ -81,7 +129,9 @@ fn gain_is_the_paired_difference_from_the_best_baseline_and_null_for_itself() {
     for problem in ["tiny@1", "other@2"] {
         let of_problem = |group: &str| -> Vec<Value> {
             let all = rows(&board, group).iter();
-            all.filter(|row| row["problem"] == problem).cloned().collect()
+            all.filter(|row| row["problem"] == problem)
+                .cloned()
+                .collect()
         };
         let baselines = of_problem("baselines");
         let (without, with): (Vec<_>, Vec<_>) =
@@ -89,7 +139,10 @@ fn gain_is_the_paired_difference_from_the_best_baseline_and_null_for_itself() {
         assert_eq!(without.len(), 1, "{baselines:?}");
         let best = number(without[0], "pgr");
         assert!(without[0]["gain_ci_low"].is_null());
-        assert!(baselines.iter().all(|row| number(row, "pgr") <= best), "{baselines:?}");
+        assert!(
+            baselines.iter().all(|row| number(row, "pgr") <= best),
+            "{baselines:?}"
+        );
         let others = [of_problem("verified"), of_problem("published")].concat();
         for row in with.into_iter().chain(&others) {
             let gain = number(row, "gain");

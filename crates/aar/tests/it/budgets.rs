@@ -15,7 +15,11 @@ fn no_researcher_spends_more_than_its_budget() {
     let mut experiments: BTreeMap<&Name, u64> = BTreeMap::new();
     for entry in &study.entries {
         match &entry.event {
-            Event::EvaluationEnded { researcher, end: RunEnd::Good, .. } => {
+            Event::EvaluationEnded {
+                researcher,
+                end: RunEnd::Good,
+                ..
+            } => {
                 *evaluations.entry(researcher).or_default() += 1;
             }
             Event::ExperimentEnded { researcher, .. } => {
@@ -30,9 +34,15 @@ fn no_researcher_spends_more_than_its_budget() {
         .collect();
     for researcher in &researchers {
         let spent = [&evaluations, &experiments].map(|of| of.get(researcher).copied().unwrap_or(0));
-        assert!(spent[0] <= budget.evaluations && spent[1] <= budget.experiments, "{spent:?}");
+        assert!(
+            spent[0] <= budget.evaluations && spent[1] <= budget.experiments,
+            "{spent:?}"
+        );
     }
-    assert!(researchers.iter().any(|one| evaluations.contains_key(one)), "nobody evaluated");
+    assert!(
+        researchers.iter().any(|one| evaluations.contains_key(one)),
+        "nobody evaluated"
+    );
 }
 
 #[test]

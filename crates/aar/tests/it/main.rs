@@ -1,6 +1,6 @@
 //! The command line as people use it: whole studies, verification, bad input, methods of any kind.
 
-#![allow(clippy::unwrap_used, unused)]
+#![allow(clippy::unwrap_used)]
 
 mod bad_input;
 mod board;

@@ -44,7 +44,12 @@ impl Workbench {
         let view = testbed.view(Split::Dev, Seed(1)).unwrap();
         let sandbox = Sandbox::new(Launcher::at(AAR), Isolation::Required);
         let runner = Runner::new(sandbox, env!("AAR_LAB_BINARY").into(), Cancel::new());
-        Self { home, testbed, view, runner }
+        Self {
+            home,
+            testbed,
+            view,
+            runner,
+        }
     }
 
     fn vault(&self) -> PathBuf {
@@ -61,9 +66,20 @@ impl Workbench {
 
     fn run_command(&self, snapshot: &std::path::Path, command: &[&str]) -> RunOutput {
         let method = method(command);
-        let limits = RunLimits { wall_seconds: 5.0, disk_mib: 4, ..RunLimits::default() };
+        let limits = RunLimits {
+            wall_seconds: 5.0,
+            disk_mib: 4,
+            ..RunLimits::default()
+        };
         let (view, seed) = (&self.view, Seed(1));
-        let run = MethodRun { snapshot, method: &method, view, seed, trial_rows: None, limits };
+        let run = MethodRun {
+            snapshot,
+            method: &method,
+            view,
+            seed,
+            trial_rows: None,
+            limits,
+        };
         self.runner.run(&run).unwrap()
     }
 
@@ -90,7 +106,7 @@ fn an_honest_script_is_a_method() {
     let labels = output.predictions.unwrap();
     assert_eq!(labels.len(), bench.view.predict_ids.len());
     assert!(labels.iter().all(|&label| u8::from(label) == 1));
-    assert_eq!(output.stdout, "seed 1\n");
+    assert_eq!(output.log, "seed 1\n");
 }
 
 #[test]
@@ -98,11 +114,16 @@ fn the_labs_binary_runs_a_recipe_as_a_method() {
     let bench = Workbench::new();
     let snapshot = bench.home.path().join("recipe");
     fs::create_dir(&snapshot).unwrap();
-    fs::write(snapshot.join("recipe.toml"), "summary = \"The defaults.\"\n").unwrap();
+    let recipe = "summary = \"A light penalty.\"\n[student]\nc = 1.0\n";
+    fs::write(snapshot.join("recipe.toml"), recipe).unwrap();
     let output = bench.run_command(&snapshot, &["aar-lab", "run", "recipe.toml"]);
     let labels = output.predictions.unwrap();
     let truth = bench.testbed.problem().labels(Split::Dev);
-    let right = labels.iter().zip(truth).filter(|(ours, theirs)| ours == theirs).count();
+    let right = labels
+        .iter()
+        .zip(truth)
+        .filter(|(ours, theirs)| ours == theirs)
+        .count();
     assert!(2 * right > truth.len(), "{right} of {}", truth.len());
 }
 
@@ -110,17 +131,40 @@ fn the_labs_binary_runs_a_recipe_as_a_method() {
 fn bad_predictions_are_named_by_line_and_field() {
     let bench = Workbench::new();
     let cases = [
-        ("answers | sed 3s/1}/2}/", "predictions.jsonl: line 3: field label: "),
-        ("answers | sed '3s/\"id\":\"..../\"id\":\"0000/'", "predictions.jsonl: line 3: field id: "),
-        ("answers; answers | head -n 1", "predictions.jsonl: line 81: field id: "),
-        ("answers | tail -n +2", "predictions.jsonl: field id: 1 of 80 ids are missing"),
-        ("answers | sed '5s/label/lable/'", "predictions.jsonl: line 5: field lable: "),
+        (
+            "answers | sed 3s/1}/2}/",
+            "predictions.jsonl: line 3: field label: ",
+        ),
+        (
+            "answers | sed '3s/\"id\":\"..../\"id\":\"0000/'",
+            "predictions.jsonl: line 3: field id: ",
+        ),
+        (
+            "answers; answers | head -n 1",
+            "predictions.jsonl: line 81: field id: ",
+        ),
+        (
+            "answers | tail -n +2",
+            "predictions.jsonl: field id: 1 of 80 ids are missing",
+        ),
+        (
+            "answers | sed '5s/label/lable/'",
+            "predictions.jsonl: line 5: field lable: ",
+        ),
         ("echo 'no json'", "predictions.jsonl: line 1: "),
-        ("printf ''", "predictions.jsonl: field id: 80 of 80 ids are missing"),
-        ("head -c 1000000 /dev/zero", "predictions.jsonl in $AAR_OUT cannot be read: "),
+        (
+            "printf ''",
+            "predictions.jsonl: field id: 80 of 80 ids are missing",
+        ),
+        (
+            "yes | head -c 1000000",
+            "predictions.jsonl in $AAR_OUT cannot be read: ",
+        ),
     ];
     for (answers, reason) in cases {
-        let found = bench.refusal(&format!("{HONEST}\n{{ {answers}; }} > $AAR_OUT/predictions.jsonl"));
+        let found = bench.refusal(&format!(
+            "{HONEST}\n{{ {answers}; }} > $AAR_OUT/predictions.jsonl"
+        ));
         assert!(found.starts_with(reason), "{answers}: {found}");
     }
 }
@@ -136,23 +180,56 @@ fn predictions_must_be_a_file_of_the_methods_own() {
     ];
     for script in cases {
         let found = bench.refusal(script);
-        assert!(found.starts_with("predictions.jsonl in $AAR_OUT cannot be read: "), "{script}: {found}");
+        assert!(
+            found.starts_with("predictions.jsonl in $AAR_OUT cannot be read: "),
+            "{script}: {found}"
+        );
     }
 }
 
 #[test]
-fn a_method_that_fails_hears_its_own_words_and_how_it_ended() {
+fn a_failure_tells_how_the_method_ended_and_leaves_its_words_to_experiments() {
     let bench = Workbench::new();
-    let found = bench.refusal(&format!("{HONEST}\necho oh no >&2; exit 3"));
-    assert_eq!(found, "the method ended with exit code 3: oh no");
+    let failed = bench.run(&format!("{HONEST}\necho oh no >&2; exit 3"));
+    assert_eq!(
+        failed.predictions.unwrap_err(),
+        "the method ended with exit code 3; an experiment shows its output"
+    );
+    assert_eq!(failed.log, "oh no\n");
     let found = bench.refusal(&format!("{HONEST}\nwhile :; do :; done"));
-    assert!(found.starts_with("the method ended with stopped at the "), "{found}");
-    let found = bench.refusal(&format!("{HONEST}\nhead -c 20000000 /dev/zero > $AAR_OUT/large"));
-    assert!(found.starts_with("the method ended with exit code 1: "), "{found}");
+    assert!(
+        found.starts_with("the method ended with stopped at the "),
+        "{found}"
+    );
+    let found = bench.refusal(&format!(
+        "{HONEST}\nyes | head -c 20000000 > $AAR_OUT/large"
+    ));
+    assert!(
+        found.starts_with("the method ended with exit code 1; "),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_command_that_cannot_start_is_the_methods_fault_not_the_machines() {
+    let bench = Workbench::new();
     let snapshot = bench.home.path().join("nothing");
     fs::create_dir(&snapshot).unwrap();
-    let found = bench.run_command(&snapshot, &["/bin/no-such-program"]).predictions.unwrap_err();
-    assert!(found.contains("no-such-program"), "{found}");
+    let long = "x".repeat(1 << 20);
+    let cases: [(&[&str], &str); 5] = [
+        (&["/bin/no-such-program"], "no-such-program"),
+        (&["/problem/brief.md"], "brief.md"),
+        (&[""], "the command is empty"),
+        (&["/bin/sh", "a\0b"], "NUL byte"),
+        (&["/bin/sh", &long], "/bin/sh"),
+    ];
+    for (command, named) in cases {
+        let found = bench
+            .run_command(&snapshot, command)
+            .predictions
+            .unwrap_err();
+        assert!(found.contains(named), "{named}: {found}");
+    }
 }
 
 #[test]
@@ -174,11 +251,25 @@ fn a_method_finds_no_labels_but_the_weak_ones_and_changes_nothing() {
     );
     let output = bench.run(&script);
     assert!(output.predictions.is_ok(), "{output:?}");
-    let seen = output.stdout;
-    let labels: Vec<&str> = seen.lines().filter(|line| line.ends_with("labels.jsonl")).collect();
-    assert!(labels.iter().all(|path| *path == "/problem/weak/labels.jsonl"), "{seen}");
-    assert!(!seen.contains("wrote") && !seen.contains("reached"), "{seen}");
-    assert!(!seen.contains("CARGO") && seen.contains("AAR_SEED=1"), "{seen}");
+    let seen = output.log;
+    let labels: Vec<&str> = seen
+        .lines()
+        .filter(|line| line.ends_with("labels.jsonl"))
+        .collect();
+    assert!(
+        labels
+            .iter()
+            .all(|path| *path == "/problem/weak/labels.jsonl"),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("wrote") && !seen.contains("reached"),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("CARGO") && seen.contains("AAR_SEED=1"),
+        "{seen}"
+    );
     assert!(!seen.contains("rank") && !seen.contains("vault"), "{seen}");
 }
 
@@ -200,6 +291,7 @@ fn a_failed_evaluation_is_refunded_and_says_why() {
     let setup = HubSetup {
         dev_labels: problem.labels(Split::Dev).to_vec(),
         seeds,
+        experiment_seed: Seed(6),
         clock: Arc::new(|| 1_763_722_800_000),
     };
     let hub = Hub::create(&run_dir, &Study::default(), &[opened], setup).unwrap();
@@ -208,13 +300,19 @@ fn a_failed_evaluation_is_refunded_and_says_why() {
 
     let bad = format!("{HONEST}\nanswers | sed 3s/1}}/2}}/ > $AAR_OUT/predictions.jsonl");
     for (script, reason) in [
-        (bad.as_str(), Some("predictions.jsonl: line 3: field label: ")),
+        (
+            bad.as_str(),
+            Some("predictions.jsonl: line 3: field label: "),
+        ),
         (HONEST, None),
     ] {
         let method = toml::to_string(&method(&["/bin/sh", "run.sh"])).unwrap();
         let files = [(METHOD_FILE, method.as_str()), ("run.sh", script)]
             .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
-        let snapshot = hub.put_snapshot(&who, &BTreeMap::from(files), &[]).unwrap().snapshot;
+        let snapshot = hub
+            .put_snapshot(&who, &BTreeMap::from(files), &[])
+            .unwrap()
+            .snapshot;
         let asked = hub.request_evaluation(&who, snapshot).unwrap().id;
         let job = hub.next_job().unwrap().unwrap();
         assert_eq!(job.run, Run::Evaluation(asked));
@@ -229,11 +327,17 @@ fn a_failed_evaluation_is_refunded_and_says_why() {
         assert_eq!(budget.reserved_evaluations, 0);
         match reason {
             Some(reason) => {
-                assert_eq!((answer.state, budget.spent.evaluations), (RunState::Failed, 0));
+                assert_eq!(
+                    (answer.state, budget.spent.evaluations),
+                    (RunState::Failed, 0)
+                );
                 assert!(answer.reason.unwrap().starts_with(reason));
             }
             None => {
-                assert_eq!((answer.state, budget.spent.evaluations), (RunState::Good, 1));
+                assert_eq!(
+                    (answer.state, budget.spent.evaluations),
+                    (RunState::Good, 1)
+                );
                 assert!(answer.feedback.is_some());
             }
         }

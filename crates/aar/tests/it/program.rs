@@ -17,10 +17,21 @@ pub(crate) struct Answer {
 
 /// Runs `aar` in `dir`.
 pub(crate) fn aar_in<A: AsRef<OsStr>>(dir: &Path, args: &[A]) -> Answer {
-    let Output { status, stdout, stderr } =
-        Command::new(AAR).args(args).current_dir(dir).output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(AAR)
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Answer { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    Answer {
+        code: status.code(),
+        stdout: text(stdout),
+        stderr: text(stderr),
+    }
 }
 
 /// Runs `aar` wherever the tests run.

@@ -6,6 +6,7 @@ use aar_core::digest::Digest;
 use aar_core::problem::ItemKind;
 use aar_hub::ledger::{Entry, LEDGER_FILE, read_verified};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -55,11 +56,16 @@ pub(crate) fn finished() -> &'static Finished {
         }
         fs::create_dir_all(&home).unwrap();
         write_inputs(&home, STUDY);
+        keep_private(&home.join("tiny"));
         let answer = aar_in(&home, &["run", "study.toml", "--out", "run"]);
         assert_eq!(answer.code, Some(0), "{answer:?}");
         let dir = home.join("run");
         let entries = read_verified(&dir.join(LEDGER_FILE)).unwrap();
-        Finished { dir, answer, entries }
+        Finished {
+            dir,
+            answer,
+            entries,
+        }
     })
 }
 
@@ -70,12 +76,27 @@ pub(crate) fn write_inputs(home: &Path, study: &str) {
     fs::write(home.join("study.toml"), study).unwrap();
 }
 
+/// As somebody's files are who shares nothing.
+fn keep_private(path: &Path) {
+    if path.is_dir() {
+        fs::read_dir(path)
+            .unwrap()
+            .for_each(|entry| keep_private(&entry.unwrap().path()));
+    }
+    let mode = if path.is_dir() { 0o700 } else { 0o600 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
 /// All files below `dir`, sorted.
 pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
     }
     found.sort();
     found

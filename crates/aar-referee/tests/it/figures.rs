@@ -1,0 +1,58 @@
+//! The recomputed board says what the predictions say.
+
+use crate::run::{CEILING, METHODS, Run, WEAK};
+use aar_core::board::{BoardRow, Group};
+use aar_referee::recompute;
+
+const ROWS: f64 = 120.0;
+
+fn close(found: f64, expected: f64) {
+    assert!(
+        (found - expected).abs() < 1e-9,
+        "{found}, expected {expected}"
+    );
+}
+
+fn pgr(wrong: usize) -> f64 {
+    (1.0 - wrong as f64 / ROWS - WEAK) / (CEILING - WEAK)
+}
+
+#[test]
+fn rows_have_the_accuracy_and_pgr_of_the_stored_predictions() {
+    let board = recompute(&Run::new().dir, None).board;
+    for (name, group, wrong) in METHODS {
+        let rows = match group {
+            Group::Study => &board.verified,
+            Group::Baseline => &board.baselines,
+            Group::Published => &board.published,
+        };
+        let row = rows.iter().find(|row| row.method.as_str() == name).unwrap();
+        close(row.accuracy, 1.0 - wrong as f64 / ROWS);
+        close(row.pgr, pgr(wrong));
+        assert!(row.ci_low < row.pgr && row.pgr < row.ci_high, "{row:?}");
+        assert_eq!((row.seeds, row.promoted), (16, group == Group::Study));
+    }
+}
+
+#[test]
+fn gains_are_paired_with_the_best_baseline_which_has_none_itself() {
+    let board = recompute(&Run::new().dir, None).board;
+    let names = |rows: &[BoardRow]| -> Vec<String> {
+        rows.iter().map(|row| row.method.to_string()).collect()
+    };
+    // Best first.
+    assert_eq!(names(&board.baselines), ["better", "worse"]);
+    let [better, worse] = &board.baselines[..] else {
+        panic!("{board:?}")
+    };
+    assert_eq!(
+        (better.gain, better.gain_ci_low, better.gain_ci_high),
+        (None, None, None)
+    );
+    close(worse.gain.unwrap(), pgr(36) - pgr(24));
+    close(board.verified[0].gain.unwrap(), pgr(12) - pgr(24));
+    close(board.published[0].gain.unwrap(), pgr(30) - pgr(24));
+    let found = &board.verified[0];
+    assert!(found.gain_ci_low.unwrap() < found.gain.unwrap());
+    assert!(found.gain.unwrap() < found.gain_ci_high.unwrap());
+}
