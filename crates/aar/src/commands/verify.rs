@@ -35,6 +35,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         // The page lists what was checked when it was written: the same as now, up to here.
         let verification = Verification::Good(checked.clone());
         match record.closed_tables() {
+            None if args.run.join(REPORT_DIR).exists() => faults.push(format!(
+                "{REPORT_DIR} is there, but the ledger does not close the study: was it cut?"
+            )),
             None => checked.push("report: the study was not closed, so it has none".to_owned()),
             Some(digests) => {
                 let report = record.report(&verification)?;

@@ -219,7 +219,7 @@ fn a_command_that_cannot_start_is_the_methods_fault_not_the_machines() {
     let cases: [(&[&str], &str); 5] = [
         (&["/bin/no-such-program"], "no-such-program"),
         (&["/problem/brief.md"], "brief.md"),
-        (&[""], "the command is empty"),
+        (&[""], "it is empty"),
         (&["/bin/sh", "a\0b"], "NUL byte"),
         (&["/bin/sh", &long], "/bin/sh"),
     ];
@@ -238,7 +238,8 @@ fn a_method_finds_no_labels_but_the_weak_ones_and_changes_nothing() {
     let vault = bench.vault();
     let script = format!(
         "{HONEST}
-         find / -xdev -name '*labels*' 2>/dev/null
+         exec 2>/dev/null
+         find / -xdev -name '*labels*'
          find /problem | sort
          ls {vault} {vault}/../../.. && echo reached the host
          for file in $(find /problem -type f); do
