@@ -41,7 +41,7 @@ fn offsets(features: &Matrix, weights: &[f64], trust: f64) -> Vec<f64> {
 
 /// Log-odds of the latent label of each row, given the weak labels.
 ///
-/// `features` has a last column of ones for the constants, which are penalised around [`TRUST`]
+/// `features` has a last column of ones for the constants, which are penalised around `TRUST`
 /// like the weights around 0. `prior` holds log-odds.
 #[must_use]
 pub fn posterior(features: &Matrix, weak: &[bool], prior: &[f32], rounds: usize) -> Vec<f32> {

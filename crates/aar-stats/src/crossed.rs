@@ -143,10 +143,19 @@ impl Crossed {
         // of the cells is the interaction; rounding may push it just below 0.
         let square_both = (square_cells - square_seeds - square_groups).max(0.0);
 
-        let ms_seeds = square_seeds / (seeds - 1.0);
+        // What rounding leaves where nothing varies must not be taken for variation: its square root
+        // would show, and its degrees of freedom are arbitrary.
+        let unless_rounding = |square: f64| {
+            if square > 1e-12 * square_cells {
+                square
+            } else {
+                0.0
+            }
+        };
+        let ms_seeds = unless_rounding(square_seeds / (seeds - 1.0));
         let ms_groups = square_groups / (groups - 1.0);
         let ms_both = square_both / ((seeds - 1.0) * (groups - 1.0));
-        let beyond = (ms_groups - ms_both).max(0.0);
+        let beyond = unless_rounding(ms_groups - ms_both);
         let sum = ms_seeds + beyond;
         let freedom = if sum > 0.0 {
             sum * sum / (ms_seeds * ms_seeds / (seeds - 1.0) + beyond * beyond / (groups - 1.0))

@@ -6,9 +6,9 @@
 //! reason [`tables`] looks at nothing that comes after the researchers' and referee's work: neither
 //! at the closing event nor at the ledger's head.
 //!
-//! The reading order of the code: [`account`] adds up the events, [`facts`] joins them with the
-//! board, [`tables`](mod@tables) and [`page`] write the two forms. Texts by researchers are
-//! untrusted; [`text`] is where they are made harmless.
+//! The reading order of the code: `account` adds up the events, `facts` joins them with the
+//! board, `tables` and `page` write the two forms. Texts by researchers are
+//! untrusted; `text` is where they are made harmless.
 
 mod account;
 mod climb;

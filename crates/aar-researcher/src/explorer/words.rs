@@ -133,7 +133,7 @@ mod tests {
     fn a_description_says_what_is_done_in_order() {
         assert_eq!(
             describe(&Recipe::default()),
-            "hard weak labels → linear probe (C 1) on all dimensions of the deepest layer"
+            "hard weak labels → linear probe (C 0.001) on all dimensions of the deepest layer"
         );
         let mut recipe = Recipe::default();
         recipe.refine.push(Refine::Reweight { power: 2.0 });

@@ -211,7 +211,8 @@ fn a_chain_that_was_rewritten_consistently_needs_the_head_to_be_found() {
 fn a_chain_that_was_rewritten_against_store_problem_or_tables_is_found_without_the_head() {
     let copy = finished().copy();
     let run = copy.path().join("run");
-    let lies: [(&str, fn(&mut Event)); 4] = [
+    type Lie = fn(&mut Event);
+    let lies: [(&str, Lie); 4] = [
         ("the ledger says promoted = ", |event| {
             if let Event::Replicated { replication, .. } = event {
                 replication.promoted = !replication.promoted;
