@@ -26,6 +26,7 @@ directions = "{directions}"
 evaluations = {evaluations}
 experiments = 100
 """
+KINDS = [("directed", "study"), ("undirected", "none")]
 # Two-sided 95 % quantiles of Student's t, by degrees of freedom.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
@@ -34,7 +35,7 @@ def run(arguments):
     directory = pathlib.Path(arguments.directory)
     directory.mkdir(parents=True, exist_ok=True)
     for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
-        for kind, directions in [("directed", "study"), ("undirected", "none")]:
+        for kind, directions in KINDS[: 1 if arguments.directed_only else 2]:
             out = directory / f"{kind}-{seed}"
             if out.exists():
                 continue
@@ -169,6 +170,7 @@ def main():
     runner.add_argument("--minutes", type=float, default=3.0)
     runner.add_argument("--seeds", type=int, default=5)
     runner.add_argument("--evaluations", type=int, default=12)
+    runner.add_argument("--directed-only", action="store_true")
     runner.set_defaults(call=run)
     reader = commands.add_parser("table")
     reader.add_argument("directory")

@@ -83,7 +83,8 @@ pub enum Event {
         parents: Vec<SnapshotId>,
         /// The method's name.
         method: Name,
-        /// Derived from the recipe where there is one, else as declared.
+        /// Derived from the recipe that the lab runs; `other` for any other program until a reviewer
+        /// says more.
         family: Family,
     },
     /// A finding was posted; its text is stored by content.

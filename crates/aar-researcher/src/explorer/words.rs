@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(
             describe(&recipe),
             "hard weak labels → weigh by confidence to the power 2 → \
-             linear probe (C 1) on 32 components of the deepest layer; 5 bags"
+             linear probe (C 0.001) on 32 components of the deepest layer; 5 bags"
         );
     }
 }
