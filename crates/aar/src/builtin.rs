@@ -3,6 +3,7 @@
 use aar_core::board::Group;
 use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
 use aar_core::recipe::Recipe;
+use aar_lab::builtin::{BASELINES, Builtin, PUBLISHED};
 use aar_problem::Bundle;
 use aar_problem::generate::BuiltinProblem;
 use anyhow::{Context, Result};
@@ -41,32 +42,21 @@ pub(crate) struct ShippedMethod {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
-macro_rules! recipes {
-    ($group:expr, $folder:literal: $($name:literal = $file:literal),*) => {
-        [$(($group, $name, include_str!(concat!("../../../recipes/", $folder, "/", $file)))),*]
-    };
-}
-
 /// The four established baselines, then the five published methods.
 pub(crate) fn methods() -> Result<Vec<ShippedMethod>> {
-    let baselines = recipes!(Group::Baseline, "baselines":
-        "vanilla" = "vanilla.toml", "confident" = "confident.toml",
-        "elicitation" = "elicitation.toml", "critic-judge" = "critic.toml");
-    let published = recipes!(Group::Published, "published":
-        "ccs-es" = "ccs_es.toml", "em-posterior" = "em_posterior.toml",
-        "overlap-density" = "overlap_density.toml", "mdl-curriculum" = "mdl_curriculum.toml",
-        "epiplexity" = "epiplexity.toml");
+    let baselines = BASELINES.iter().map(|one| (Group::Baseline, one));
+    let published = PUBLISHED.iter().map(|one| (Group::Published, one));
     baselines
-        .into_iter()
         .chain(published)
-        .map(shipped)
+        .map(|(group, one)| shipped(group, one))
         .collect()
 }
 
-fn shipped((group, name, text): (Group, &str, &str)) -> Result<ShippedMethod> {
-    let context = || format!("the shipped recipe {name}");
-    let recipe = Recipe::from_toml(text).with_context(context)?;
-    let name = name
+fn shipped(group: Group, builtin: &Builtin) -> Result<ShippedMethod> {
+    let context = || format!("the shipped recipe {}", builtin.name);
+    let recipe = builtin.recipe().with_context(context)?;
+    let name = builtin
+        .name
         .parse()
         .map_err(anyhow::Error::msg)
         .with_context(context)?;
@@ -79,7 +69,7 @@ fn shipped((group, name, text): (Group, &str, &str)) -> Result<ShippedMethod> {
     let method = toml::to_string(&method).with_context(context)?;
     let files = BTreeMap::from([
         (METHOD_FILE.to_owned(), method.into_bytes()),
-        (RECIPE_FILE.to_owned(), text.as_bytes().to_vec()),
+        (RECIPE_FILE.to_owned(), builtin.toml.as_bytes().to_vec()),
     ]);
     Ok(ShippedMethod {
         group,
