@@ -184,6 +184,13 @@ pub enum Event {
         /// CPU seconds used by all seeds.
         compute_seconds: f64,
     },
+    /// A researcher named the method that it trusts most; its last nomination counts.
+    Nominated {
+        /// Who.
+        researcher: Name,
+        /// The scored snapshot.
+        snapshot: SnapshotId,
+    },
     /// The referee re-ran a snapshot on sealed rows.
     Replicated {
         /// What was run and what came out.

@@ -367,6 +367,15 @@ pub struct NewVote {
     pub up: bool,
 }
 
+/// The method that a researcher trusts most; the last one counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nomination {
+    /// A scored snapshot, of whomever.
+    #[schema(value_type = String)]
+    pub snapshot: SnapshotId,
+}
+
 /// A snapshot and what the hub answered about it on `dev`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

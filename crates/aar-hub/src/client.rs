@@ -2,8 +2,8 @@
 
 use crate::api::{
     BudgetView, CommentView, ErrorBody, EvaluationView, ExperimentView, FindingView, Leaderboard,
-    Me, NewComment, NewEvaluation, NewExperiment, NewFinding, NewSnapshot, NewVote, Provisional,
-    ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
+    Me, NewComment, NewEvaluation, NewExperiment, NewFinding, NewSnapshot, NewVote, Nomination,
+    Provisional, ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
 };
 use crate::http::{BASE, MAX_WAIT};
 use aar_core::id::{EvaluationId, ExperimentId, FindingId, SnapshotId};
@@ -272,6 +272,16 @@ impl Client {
         let url = self.url(&format!("/findings/{id}/vote"));
         let request = self.agent.put(&url).header("Authorization", self.bearer());
         answer(&url, request.send_json(NewVote { up }))
+    }
+
+    /// Names the method that the researcher trusts most; the last one counts.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn nominate(&self, snapshot: SnapshotId) -> Result<Nomination> {
+        let url = self.url("/nomination");
+        let request = self.agent.put(&url).header("Authorization", self.bearer());
+        answer(&url, request.send_json(Nomination { snapshot }))
     }
 
     /// The boards.

@@ -260,7 +260,8 @@ impl<'a> Account<'a> {
                 });
                 self.credit(at, researcher, |_| {});
             }
-            Event::ExperimentRequested { researcher, .. }
+            Event::Nominated { researcher, .. }
+            | Event::ExperimentRequested { researcher, .. }
             | Event::EvaluationRequested { researcher, .. } => self.credit(at, researcher, |_| {}),
             Event::ExperimentEnded {
                 researcher,

@@ -254,6 +254,15 @@ pub(crate) fn apply(
             };
             spend(db, researcher, change, *compute_seconds)?;
         }
+        Event::Nominated {
+            researcher,
+            snapshot,
+        } => {
+            db.execute(
+                "INSERT INTO nominations (seq, researcher, snapshot) VALUES (?1, ?2, ?3)",
+                (signed(seq)?, researcher.as_str(), snapshot.to_string()),
+            )?;
+        }
         Event::Replicated {
             replication,
             compute_seconds,

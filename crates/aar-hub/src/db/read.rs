@@ -328,6 +328,27 @@ pub(crate) fn open_claims(db: &Connection, problem: &ProblemId) -> Result<Vec<Pr
     all(db, &sql, [problem.to_string()], provisional_row)
 }
 
+/// The snapshot that a researcher nominated last.
+pub(crate) fn nomination(db: &Connection, researcher: &Name) -> Result<Option<SnapshotId>> {
+    let sql = "SELECT snapshot FROM nominations WHERE researcher = ?1 ORDER BY seq DESC LIMIT 1";
+    one(db, sql, [researcher.as_str()], |row| snapshot_id(row, 0))
+}
+
+/// The last nomination of each researcher that no replication has answered yet, best first.
+pub(crate) fn open_nominations(db: &Connection, problem: &ProblemId) -> Result<Vec<Provisional>> {
+    let sql = format!(
+        "{PROVISIONAL} WHERE e.state = 'good' AND e.snapshot IN (
+             SELECT n.snapshot FROM nominations n WHERE n.seq = (
+                 SELECT MAX(m.seq) FROM nominations m WHERE m.researcher = n.researcher))
+         AND NOT EXISTS (SELECT 1 FROM replications r
+                         WHERE r.snapshot = e.snapshot AND r.problem = ?1)
+         AND NOT EXISTS (SELECT 1 FROM failed_replications x
+                         WHERE x.snapshot = e.snapshot AND x.problem = ?1)
+         ORDER BY e.score DESC, e.id"
+    );
+    all(db, &sql, [problem.to_string()], provisional_row)
+}
+
 /// What researchers learn of replications: those of the main problem, failures told as
 /// *not promoted*, because a failure's reason may speak of sealed rows.
 pub(crate) fn verdicts(db: &Connection, problem: &ProblemId) -> Result<Vec<Verdict>> {

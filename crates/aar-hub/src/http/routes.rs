@@ -4,8 +4,8 @@ use super::guard::{Admin, Anyone, Body, Named, Params, Referee, Researcher};
 use super::{Answer, BASE, MAX_BODY, MAX_SNAPSHOT_BODY, MAX_WAIT, ask, refusal};
 use crate::api::{
     BudgetView, CommentView, ErrorBody, EvaluationView, ExperimentView, FindingView, Leaderboard,
-    Me, NewComment, NewEvaluation, NewExperiment, NewFinding, NewSnapshot, NewVote, Provisional,
-    ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
+    Me, NewComment, NewEvaluation, NewExperiment, NewFinding, NewSnapshot, NewVote, Nomination,
+    Provisional, ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
 };
 use crate::error::{HubError, Result};
 use crate::hub::{Caller, Hub, Seat};
@@ -65,6 +65,7 @@ fn routed() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(get_finding))
         .routes(routes!(comment))
         .routes(routes!(vote))
+        .routes(routes!(nominate))
         .routes(routes!(leaderboard))
         .routes(routes!(claims))
         .routes(routes!(replications))
@@ -351,6 +352,19 @@ async fn vote(
     Body(new): Body<NewVote, MAX_BODY>,
 ) -> Answer<FindingView> {
     ask(hub, move |hub| hub.vote(&name, id, new.up))
+        .await
+        .map(Json)
+}
+
+/// Name the method you trust most: it is replicated when the study closes. Your last one counts.
+#[utoipa::path(put, path = "/nomination", request_body = Nomination, security(("token" = [])),
+    responses((status = 200, body = Nomination)))]
+async fn nominate(
+    Researcher(name): Researcher,
+    State(hub): Shared,
+    Body(new): Body<Nomination, MAX_BODY>,
+) -> Answer<Nomination> {
+    ask(hub, move |hub| hub.nominate(&name, new.snapshot))
         .await
         .map(Json)
 }

@@ -8,6 +8,7 @@
 mod access;
 mod boards;
 mod forum;
+mod nominations;
 mod queue;
 mod requests;
 mod seats;

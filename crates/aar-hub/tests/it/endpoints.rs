@@ -109,6 +109,11 @@ pub(crate) fn stage(lab: Lab) -> Stage {
                 &RESEARCHER,
             )
         },
+        Endpoint {
+            method: "put",
+            body: Some(json!({ "snapshot": snapshot })),
+            ..get("/nomination", "/nomination".into(), &RESEARCHER)
+        },
         get("/leaderboard", "/leaderboard".into(), &EVERYONE),
         get("/claims", "/claims".into(), &REFEREE),
         get("/replications", "/replications".into(), &REFEREE),

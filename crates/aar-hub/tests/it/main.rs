@@ -9,6 +9,7 @@ mod budgets;
 mod endpoints;
 mod forum;
 mod ledger;
+mod nominations;
 mod queue;
 mod recovery;
 mod round;

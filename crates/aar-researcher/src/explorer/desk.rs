@@ -126,6 +126,10 @@ impl Desk<'_> {
         self.ask(|client| client.vote(finding, true)).map(|_| ())
     }
 
+    pub(super) fn nominate(&self, snapshot: SnapshotId) -> Result<()> {
+        self.ask(|client| client.nominate(snapshot)).map(|_| ())
+    }
+
     fn wait<T>(
         &self,
         mut view: T,

@@ -355,6 +355,11 @@ impl Explorer<'_> {
             .best(Whose::Mine)
             .map(|place| self.archive.entry(place));
         let best = best.and_then(|entry| Some((entry.snapshot?, entry.pgr?)));
+        if let Some((snapshot, _)) = best
+            && let Err(error) = self.desk.nominate(snapshot)
+        {
+            self.notebook.write(Topic::Trouble, error.to_string(), None);
+        }
         let text = format!("{end}; {} evaluations answered", self.evaluations);
         self.notebook
             .write(Topic::End, text, best.map(|(_, pgr)| pgr));

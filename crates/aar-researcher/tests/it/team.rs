@@ -30,6 +30,15 @@ fn nine_find_the_planted_region_together() {
     let top = board[0].feedback.rank_key();
     assert!(top > start + 0.05 && top > 0.55, "start {start}, top {top}");
 
+    // Each nominated what it trusts most: only the good.
+    let nominated = house.hub.nominations().unwrap();
+    assert!(!nominated.is_empty() && nominated.len() <= 9);
+    let least = nominated
+        .iter()
+        .map(|row| row.feedback.rank_key())
+        .fold(f64::MAX, f64::min);
+    assert!(least > start, "start {start}, least {least}");
+
     // Nothing is evaluated twice, by whomever.
     let recipe = |snapshot| {
         let files = house.hub.snapshot_files(snapshot).unwrap();

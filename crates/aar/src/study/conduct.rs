@@ -201,7 +201,8 @@ impl Conductor<'_> {
             emptied?;
             result
         })?;
-        self.progress.stage("deciding the last claims");
+        self.progress
+            .stage("deciding the last claims and nominations");
         while let Some(claim) = self.claim()? {
             if Instant::now() >= self.end {
                 let left = self.claims()?.len();
@@ -210,6 +211,15 @@ impl Conductor<'_> {
                 break;
             }
             self.decide(claim)?;
+        }
+        while let Some(nominated) = self.hub.nominations()?.into_iter().next() {
+            if Instant::now() >= self.end {
+                let left = self.hub.nominations()?.len();
+                self.progress
+                    .event(&format!("out of time: {left} nominations stay undecided"));
+                break;
+            }
+            self.decide(nominated.snapshot)?;
         }
         Ok(Closing {
             baselines: shipped.baselines,
@@ -250,10 +260,12 @@ impl Conductor<'_> {
         let transfers = self.hub.problems().len().saturating_sub(1);
         loop {
             // Closing runs the best two and the baselines on each transfer problem, and decides a
-            // few last claims. A researcher's method is taken to cost twice what a baseline costs.
+            // few last claims and each researcher's nomination. A researcher's method is taken to
+            // cost twice what a baseline costs.
             let last_claims = self.claims()?.len().min(4);
-            let replications =
-                transfers * (shipped.baselines.len() + 2 * TRANSFERRED) + 2 * last_claims;
+            let researchers = self.hub.study().researchers;
+            let replications = transfers * (shipped.baselines.len() + 2 * TRANSFERRED)
+                + 2 * (last_claims + researchers);
             let reserve =
                 REPORTING + shipped.usual * u32::try_from(replications).unwrap_or(u32::MAX);
             let broken = self.workshop.stop.load(Ordering::Relaxed);
