@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-FIRST_SEED = 20261101
+FIRST_SEED = 20261121
 # The same for both kinds of study, and small enough to be used up: equal budgets.
 STUDY = """name = "{kind}"
 minutes = {minutes}

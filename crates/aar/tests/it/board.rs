@@ -2,6 +2,7 @@
 
 use crate::program::aar;
 use crate::study::finished;
+use aar_core::event::Event;
 use serde_json::Value;
 use std::fs;
 
@@ -56,6 +57,31 @@ fn a_study_ends_with_its_board_report_and_ledger_head() {
             study.answer.stderr
         );
     }
+}
+
+#[test]
+fn what_a_researcher_trusts_most_is_replicated() {
+    let events = || finished().entries.iter().map(|entry| &entry.event);
+    let main = "tiny@1".parse().unwrap();
+    let mut nominated = 0;
+    for event in events() {
+        let Event::Nominated { snapshot, .. } = event else {
+            continue;
+        };
+        nominated += 1;
+        let answered = events().any(|event| match event {
+            Event::Replicated { replication, .. } => {
+                replication.snapshot == *snapshot && replication.problem == main
+            }
+            Event::ReplicationFailed {
+                snapshot: failed, ..
+            } => failed == snapshot,
+            _ => false,
+        });
+        assert!(answered, "nobody replicated {snapshot}");
+    }
+    assert!(nominated > 0);
+    assert!(!rows(&board(), "verified").is_empty());
 }
 
 #[test]
