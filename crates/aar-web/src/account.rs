@@ -43,6 +43,8 @@ pub(crate) struct Researcher<'a> {
     pub(crate) experiments: u64,
     /// Evaluations and experiments whose run failed.
     pub(crate) failed: u64,
+    /// Evaluations alone whose run failed.
+    failed_evaluations: u64,
     /// Runs of a method: an evaluation has one for each seed.
     pub(crate) runs: u64,
     pub(crate) compute_seconds: f64,
@@ -297,9 +299,11 @@ impl<'a> Account<'a> {
                     snapshot,
                     pgr,
                 });
+                let refunds = self.study.budget.evaluations;
                 self.credit(at, researcher, |r| {
-                    // As the hub counts: a failed evaluation is refunded.
-                    r.evaluations += u64::from(!failed);
+                    // As the hub counts: as many failed ones are refunded as there may be answers.
+                    r.failed_evaluations += u64::from(failed);
+                    r.evaluations += u64::from(!failed || r.failed_evaluations > refunds);
                     r.runs += seeds.len() as u64;
                     r.failed += u64::from(failed);
                     r.compute_seconds += compute_seconds;
@@ -346,6 +350,7 @@ impl<'a> Account<'a> {
             evaluations: 0,
             experiments: 0,
             failed: 0,
+            failed_evaluations: 0,
             runs: 0,
             compute_seconds: 0.0,
             snapshots: 0,

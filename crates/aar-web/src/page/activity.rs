@@ -94,8 +94,8 @@ pub(crate) fn budget(facts: &Facts<'_>) -> Markup {
     html! {
         p {
             "Each researcher could spend " (limit.evaluations) " evaluations, " (limit.experiments)
-            " experiments and " (number(limit.compute_seconds, 0)) " compute seconds (CPU). Failed "
-            "evaluations are refunded, their compute is not. "
+            " experiments and " (number(limit.compute_seconds, 0)) " compute seconds (CPU). As many "
+            "failed evaluations are refunded as there may be answers, their compute is not. "
             (runs) " runs of a method (an evaluation is a run for each seed) in "
             (span(end.saturating_sub(start)))
             @if minutes > 0.0 { ": " strong { (number(runs as f64 / minutes, 1)) " runs per minute" } }

@@ -1,5 +1,6 @@
 //! `aar board`: a run's verified board, recomputed from ledger, store and vault.
 
+use super::say;
 use crate::record::Record;
 use crate::study::check_format;
 use aar_referee::recompute;
@@ -29,12 +30,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let record = Record::of(&args.run, recomputed);
     if args.json {
-        println!("{}", aar_web::board_json(record.board())?);
+        say!("{}", aar_web::board_json(record.board())?);
     } else {
         let main = record.main()?;
-        print!(
+        say!(
             "{}",
-            aar_web::short_board(record.board(), &main.id, main.practice)
+            aar_web::short_board(record.board(), &main.id, main.practice).trim_end()
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `aar doctor`: which isolation and limits this machine offers, and what each promises.
 
+use super::say;
 use aar_sandbox::{Isolation, Launcher, Sandbox};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -12,16 +13,16 @@ pub(crate) fn run() -> Result<ExitCode> {
             (false, true) => "NO",
             (false, false) => "no",
         };
-        println!("{mark:<4} {:<24} {}", rung.name, rung.detail);
-        println!("     {:<24} {}", "", rung.promise);
+        say!("{mark:<4} {:<24} {}", rung.name, rung.detail);
+        say!("     {:<24} {}", "", rung.promise);
     }
     match &probe.problem {
         Some(problem) if !probe.usable => {
-            println!("\nmethods cannot be isolated here: {problem}");
+            say!("\nmethods cannot be isolated here: {problem}");
             Ok(ExitCode::FAILURE)
         }
         _ => {
-            println!("\nmethods can be isolated here");
+            say!("\nmethods can be isolated here");
             Ok(ExitCode::SUCCESS)
         }
     }

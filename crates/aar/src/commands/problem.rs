@@ -1,5 +1,6 @@
 //! `aar problem`: checking problem directories, figures and rebuilding of the built-in problems.
 
+use super::say;
 use crate::builtin;
 use crate::shipped;
 use aar_core::id::Seed;
@@ -62,7 +63,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Check { dir } => {
             let report = check(dir)?;
-            println!("{report}");
+            say!("{report}");
             Ok(ExitCode::SUCCESS)
         }
         Command::Stats(args) => show_stats(args),
@@ -91,7 +92,7 @@ fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
     let problem = Problem::open(&directory)?;
     let measured = stats(&problem, &seeds, 0.95)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
+        say!("{}", serde_json::to_string_pretty(&measured)?);
     } else {
         print_stats(&problem, &measured);
     }
@@ -100,7 +101,7 @@ fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
 
 fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
     let manifest = problem.manifest();
-    println!(
+    say!(
         "{}{}",
         manifest.id,
         if manifest.hard {
@@ -110,22 +111,25 @@ fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
         }
     );
     for (split, rows) in &manifest.rows {
-        println!("  {split:<8} {rows:>6} rows");
+        say!("  {split:<8} {rows:>6} rows");
     }
-    println!(
+    say!(
         "  a teacher sees {} labels; 95 % intervals over seeds and items",
         manifest.teacher.labels
     );
-    println!(
+    say!(
         "  {:<6} {:<22} {:<22} {:<22} vanilla PGR",
-        "split", "weak", "ceiling", "gap"
+        "split",
+        "weak",
+        "ceiling",
+        "gap"
     );
     for (split, one) in measured {
         let vanilla = one
             .vanilla_pgr
             .as_ref()
             .map_or_else(|| "no gap".to_owned(), interval);
-        println!(
+        say!(
             "  {split:<6} {:<22} {:<22} {:<22} {vanilla}",
             interval(&one.weak),
             interval(&one.ceiling),
@@ -158,12 +162,12 @@ fn build(args: &BuildArgs) -> Result<ExitCode> {
     if let Some(out) = &args.out {
         let bytes = shipped::encode(problem, &made)?;
         write(out, &bytes)?;
-        println!("wrote {} ({} bytes)", out.display(), bytes.len());
+        say!("wrote {} ({} bytes)", out.display(), bytes.len());
         return Ok(ExitCode::SUCCESS);
     }
     let agreement = shipped::compare(problem, &made)?;
     for tensor in &agreement {
-        println!("{tensor}");
+        say!("{tensor}");
     }
     Ok(if agreement.iter().all(shipped::Agreement::is_good) {
         ExitCode::SUCCESS

@@ -1,5 +1,6 @@
 //! `aar run`: a study from its problem to its report.
 
+use super::say;
 use crate::study::{Finished, Progress, conduct, open};
 use aar_core::study::Study;
 use aar_sandbox::{Isolation, Launcher, Sandbox};
@@ -93,14 +94,13 @@ fn new_run_dir(name: &str) -> PathBuf {
 }
 
 fn print(finished: &Finished, run_dir: &Path) {
-    print!(
+    say!(
         "{}",
         aar_web::short_board(&finished.board, &finished.main, finished.practice)
     );
-    println!();
-    println!("report       {}", finished.report.display());
-    println!("ledger head  {}", finished.head);
-    println!(
+    say!("report       {}", finished.report.display());
+    say!("ledger head  {}", finished.head);
+    say!(
         "check it     aar verify {} --head {}",
         run_dir.display(),
         finished.head

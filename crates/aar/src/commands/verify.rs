@@ -1,5 +1,6 @@
 //! `aar verify`: recomputes a run from its bytes and names everything that was changed.
 
+use super::say;
 use crate::record::Record;
 use crate::study::{REPORT_DIR, REPORT_FILE, STUDY_FILE, check_format};
 use aar_core::digest::Digest;
@@ -58,18 +59,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if faults.is_empty() {
         for line in &checked {
-            println!("checked  {line}");
+            say!("checked  {line}");
         }
     }
-    println!("head     {head}");
+    say!("head     {head}");
     for fault in &faults {
-        println!("FAULT    {fault}");
+        say!("FAULT    {fault}");
     }
     if faults.is_empty() {
-        println!("this run verifies");
+        say!("this run verifies");
         Ok(ExitCode::SUCCESS)
     } else {
-        println!("this run does not verify: {} faults", faults.len());
+        say!("this run does not verify: {} faults", faults.len());
         Ok(ExitCode::FAILURE)
     }
 }

@@ -1,10 +1,11 @@
 //! What a finished study shows.
 
-use crate::program::aar;
+use crate::program::{AAR, aar};
 use crate::study::finished;
 use aar_core::event::Event;
 use serde_json::Value;
 use std::fs;
+use std::process::{Command, Stdio};
 
 const FIELDS: [&str; 8] = [
     "method",
@@ -57,6 +58,20 @@ fn a_study_ends_with_its_board_report_and_ledger_head() {
             study.answer.stderr
         );
     }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let mut child = Command::new(AAR)
+        .args(["board", finished().dir.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(ended.stderr.is_empty(), "{ended:?}");
 }
 
 #[test]
