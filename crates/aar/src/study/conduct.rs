@@ -17,6 +17,7 @@ use aar_referee::{Machine, Referee, RefereeError, Testbed};
 use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,6 +30,9 @@ use std::time::{Duration, Instant, SystemTime};
 const BASELINE_PATIENCE: Duration = Duration::from_secs(600);
 /// How often the referee looks for claims and the progress line changes.
 const TICK: Duration = Duration::from_millis(250);
+
+/// A researcher's method is taken to cost so many times what a baseline costs.
+const DEAR: u32 = 2;
 
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);
@@ -120,6 +124,7 @@ pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -
             workshop: &workshop,
             progress,
             end,
+            usual: Cell::new(Duration::ZERO),
         };
         let done = conductor.research(opened, &main.id, &server.base_url());
         // Whatever happened, nobody may be left waiting.
@@ -152,6 +157,8 @@ struct Conductor<'a> {
     workshop: &'a Workshop,
     progress: &'a Progress,
     end: Instant,
+    /// What replicating a baseline takes on this machine as busy as it lately was.
+    usual: Cell<Duration>,
 }
 
 impl Conductor<'_> {
@@ -203,23 +210,15 @@ impl Conductor<'_> {
         })?;
         self.progress
             .stage("deciding the last claims and nominations");
-        while let Some(claim) = self.claim()? {
-            if Instant::now() >= self.end {
-                let left = self.claims()?.len();
-                self.progress
-                    .event(&format!("out of time: {left} claims stay undecided"));
+        while let Some(next) = self.last_wish()? {
+            if Instant::now() + self.transferring(&shipped) >= self.end {
+                let left = self.claims()?.len() + self.hub.nominations()?.len();
+                self.progress.event(&format!(
+                    "out of time: {left} claims and nominations stay undecided"
+                ));
                 break;
             }
-            self.decide(claim)?;
-        }
-        while let Some(nominated) = self.hub.nominations()?.into_iter().next() {
-            if Instant::now() >= self.end {
-                let left = self.hub.nominations()?.len();
-                self.progress
-                    .event(&format!("out of time: {left} nominations stay undecided"));
-                break;
-            }
-            self.decide(nominated.snapshot)?;
+            self.decide(next)?;
         }
         Ok(Closing {
             baselines: shipped.baselines,
@@ -249,25 +248,18 @@ impl Conductor<'_> {
             }
             self.report_replication(Some(&replication), method.group)?;
         }
-        let count = u32::try_from(baselines.len().max(1)).unwrap_or(u32::MAX);
-        Ok(Shipped {
-            baselines,
-            usual: spent / count,
-        })
+        self.usual.set(spent / count(baselines.len().max(1)));
+        Ok(Shipped { baselines })
     }
 
     fn referee_until_the_end(&self, shipped: &Shipped, main: &ProblemId) -> Result<()> {
-        let transfers = self.hub.problems().len().saturating_sub(1);
+        let most = self.end.saturating_duration_since(Instant::now()) / 4;
         loop {
-            // Closing runs the best two and the baselines on each transfer problem, and decides a
-            // few last claims and each researcher's nomination. A researcher's method is taken to
-            // cost twice what a baseline costs.
+            // Closing decides a few last claims and each researcher's nomination, but what is
+            // reserved for that leaves a short study most of its time for research.
             let last_claims = self.claims()?.len().min(4);
-            let researchers = self.hub.study().researchers;
-            let replications = transfers * (shipped.baselines.len() + 2 * TRANSFERRED)
-                + 2 * (last_claims + researchers);
-            let reserve =
-                REPORTING + shipped.usual * u32::try_from(replications).unwrap_or(u32::MAX);
+            let decisions = DEAR * count(last_claims + self.hub.study().researchers);
+            let reserve = self.transferring(shipped) + most.min(self.usual.get() * decisions);
             let broken = self.workshop.stop.load(Ordering::Relaxed);
             if broken || Instant::now() + reserve >= self.end {
                 return Ok(());
@@ -278,6 +270,23 @@ impl Conductor<'_> {
                 None => std::thread::sleep(TICK),
             }
         }
+    }
+
+    /// What running the best two and the baselines on each transfer problem and writing the report
+    /// will take.
+    fn transferring(&self, shipped: &Shipped) -> Duration {
+        let transfers = count(self.hub.problems().len().saturating_sub(1));
+        let each = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
+        REPORTING + self.usual.get() * (transfers * each)
+    }
+
+    /// What is replicated next once research has ended: claims first, then nominations.
+    fn last_wish(&self) -> Result<Option<SnapshotId>> {
+        if let Some(claim) = self.claim()? {
+            return Ok(Some(claim));
+        }
+        let nominated = self.hub.nominations()?.into_iter().next();
+        Ok(nominated.map(|row| row.snapshot))
     }
 
     /// Claims that are still better than the incumbent: one that was overtaken has lapsed.
@@ -298,6 +307,7 @@ impl Conductor<'_> {
     }
 
     fn decide(&self, snapshot: SnapshotId) -> Result<()> {
+        let begun = Instant::now();
         let replication = match self.referee.decide(snapshot) {
             // The machine failed, not the study: what was found before must not be lost.
             Err(RefereeError::Compute(error)) => {
@@ -308,6 +318,9 @@ impl Conductor<'_> {
             }
             decided => decided?,
         };
+        // A machine that others make busy must not make the study late.
+        let usual = (self.usual.get() * 3 + begun.elapsed() / DEAR) / 4;
+        self.usual.set(self.usual.get().max(usual));
         self.report_replication(replication.as_ref(), Group::Study)
     }
 
@@ -352,8 +365,10 @@ impl Conductor<'_> {
 
 struct Shipped {
     baselines: Vec<SnapshotId>,
-    /// What replicating a baseline takes.
-    usual: Duration,
+}
+
+fn count(things: usize) -> u32 {
+    u32::try_from(things).unwrap_or(u32::MAX)
 }
 
 fn seeds(secret: &Secret, purpose: &str, count: usize) -> Vec<Seed> {
