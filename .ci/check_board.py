@@ -6,7 +6,7 @@ import sys
 board = json.load(open(sys.argv[1]))
 for group in ("verified", "baselines", "published"):
     rows = board[group]
-    if not rows and group != "verified":
+    if not rows:
         sys.exit(f"the board's group {group} is empty")
     for row in rows:
         if not row["ci_low"] <= row["pgr"] <= row["ci_high"]:

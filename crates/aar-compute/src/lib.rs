@@ -4,6 +4,6 @@ mod run;
 mod slots;
 mod unpacked;
 
-pub use run::{ComputeError, MethodRun, RunOutput, Runner, View};
+pub use run::{ComputeError, Fault, MethodRun, RunOutput, Runner, View};
 pub use slots::{Slot, Slots};
 pub use unpacked::Unpacked;

@@ -64,13 +64,46 @@ pub struct MethodRun<'a> {
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct RunOutput {
-    /// Predictions in the order of the view's ids, or the reason why there are none.
-    pub predictions: Result<Vec<Label>, String>,
+    /// Predictions in the order of the view's ids, or why there are none.
+    pub predictions: Result<Vec<Label>, Fault>,
     /// The ends of standard output and standard error, as text. They can hold whatever the method
     /// saw, so only the author of an experiment may read them.
     pub log: String,
     /// CPU seconds, or seconds in the sandbox where those are more.
     pub compute_seconds: f64,
+}
+
+/// Why a run of a method gave no predictions; the method is to blame.
+///
+/// Shown as a whole it can hold the method's own words, and so whatever the method saw: that is
+/// for the author of an experiment and for the referee's record. Of a failed evaluation, which
+/// costs nothing, its author may learn no more than [`Fault::kind`]: anything else would carry
+/// out the weak labels of the hub's teachers.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum Fault {
+    /// The command could not be started, or killed its own sandbox.
+    #[error("{0}")]
+    Start(String),
+    /// It ended otherwise than it should.
+    #[error("the method ended with {0}")]
+    End(String),
+    /// It wrote no good predictions.
+    #[error("predictions.jsonl{0}")]
+    Predictions(String),
+}
+
+impl Fault {
+    /// Which of the three it was, in a sentence that nothing in the method can change.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Start(_) => "the command could not be run; an experiment says why",
+            Self::End(_) => "the method did not end well; an experiment shows its output",
+            Self::Predictions(_) => {
+                "predictions.jsonl is missing or wrong; an experiment names line and field"
+            }
+        }
+    }
 }
 
 /// Why a run could not be made at all; the method is not to blame.
@@ -106,7 +139,7 @@ impl Runner {
             Ok(outcome) => outcome,
             // A command that cannot be started must not look like a machine that cannot run one.
             Err(error) if error.is_commands_fault() => {
-                let predictions = Err(error.to_string());
+                let predictions = Err(Fault::Start(error.to_string()));
                 return Ok(RunOutput {
                     predictions,
                     log: String::new(),
@@ -181,23 +214,20 @@ fn limits(limits: &RunLimits) -> Limits {
     }
 }
 
-/// The reason of a failure is our own sentence. The method's words could carry what only it can see
-/// out of an evaluation that costs nothing: the weak labels of the hub's teachers.
-fn predictions(outcome: &Outcome, ids: &[RowId]) -> Result<Vec<Label>, String> {
+fn predictions(outcome: &Outcome, ids: &[RowId]) -> Result<Vec<Label>, Fault> {
     if outcome.ended != Ended::Exited(0) {
-        return Err(format!(
-            "the method ended with {}; an experiment shows its output",
-            outcome.ended
-        ));
+        return Err(Fault::End(outcome.ended.to_string()));
     }
     let Some(bytes) = outcome.collected.get(PREDICTIONS) else {
         let why = outcome
             .not_collected
             .get(PREDICTIONS)
             .map_or("it is missing", String::as_str);
-        return Err(format!("{PREDICTIONS} in $AAR_OUT cannot be read: {why}"));
+        let why = format!(" in $AAR_OUT cannot be read: {why}");
+        return Err(Fault::Predictions(why));
     };
-    aar_problem::read_predictions(bytes, ids).map_err(|error| format!("{PREDICTIONS}: {error}"))
+    aar_problem::read_predictions(bytes, ids)
+        .map_err(|error| Fault::Predictions(format!(": {error}")))
 }
 
 /// The last 4 KiB as text; control characters other than line ends are replaced.

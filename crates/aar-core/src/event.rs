@@ -14,6 +14,9 @@ use crate::study::Study;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The reason of runs that were asked for and never begun, because the study was closing.
+pub const CANCELLED: &str = "the study is closing";
+
 /// How a run of a method ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]

@@ -28,6 +28,17 @@ pub enum ResearcherKind {
     Explorer,
 }
 
+/// What keeps methods from the machine and its vault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// A sandbox; where none can be had, the study is refused.
+    #[default]
+    Required,
+    /// Nothing. Such a study's figures prove nothing, and its report says so.
+    None,
+}
+
 /// The limits of one run of a method in a sandbox.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -88,6 +99,8 @@ pub struct Study {
     pub evaluation_seeds: usize,
     /// Fresh teacher seeds of a replication on rank; 16 or more for probes.
     pub replication_seeds: usize,
+    /// What keeps methods from the machine.
+    pub isolation: Isolation,
     /// Sandboxes that run at one time; 0 means one for each core.
     pub slots: usize,
     /// What each researcher may spend.
@@ -112,6 +125,7 @@ impl Default for Study {
             feedback: FeedbackPolicy::default(),
             evaluation_seeds: 5,
             replication_seeds: 16,
+            isolation: Isolation::default(),
             slots: 0,
             budget: Budget::default(),
             limits: RunLimits::default(),

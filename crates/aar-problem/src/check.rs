@@ -302,9 +302,16 @@ impl Checker {
     fn labels(&mut self, split: Split, ids: Option<&Vec<RowId>>) {
         let file = self.layout.labels(split);
         if let Some(text) = self.noted(files::read_text(&file)) {
-            scan_labels(&file, &text, ids.map(Vec::as_slice), |fault| {
+            let labels = scan_labels(&file, &text, ids.map(Vec::as_slice), |fault| {
                 self.fault(fault)
             });
+            if let [first, rest @ ..] = &labels[..]
+                && rest.iter().all(|label| label == first)
+            {
+                let found = u8::from(*first);
+                let reason = format!("all labels are {found}; a split needs both 0 and 1");
+                self.fault(ProblemError::field(&file, "label", reason));
+            }
         }
     }
 

@@ -9,8 +9,13 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// The whole file as text.
+/// The whole file as text. A pipe would be waited for without end, so it is refused.
 pub(crate) fn read_text(file: &Path) -> Result<String, ProblemError> {
+    let kind = fs::metadata(file).map_err(ProblemError::io(file))?;
+    if !kind.is_file() {
+        let reason = "is not a regular file; put the file itself here";
+        return Err(ProblemError::content(file, reason));
+    }
     let bytes = fs::read(file).map_err(ProblemError::io(file))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

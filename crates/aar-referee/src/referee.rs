@@ -235,10 +235,14 @@ impl Referee {
                 limits: self.limits,
             })?;
             let compute_seconds = output.compute_seconds;
-            Ok(output.predictions.map(|labels| SeedRun {
+            let run = |labels| SeedRun {
                 labels,
                 compute_seconds,
-            }))
+            };
+            Ok(output
+                .predictions
+                .map(run)
+                .map_err(|fault| fault.to_string()))
         };
         let next = AtomicUsize::new(0);
         let mut done = std::thread::scope(|scope| {

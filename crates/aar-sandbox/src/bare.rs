@@ -34,14 +34,23 @@ pub(crate) fn lay_out(spec: &Spec, dir: &Path) -> io::Result<Spec> {
     }
     let mut moved: Vec<PathBuf> = [WORK, OUT, TMP].map(PathBuf::from).to_vec();
     moved.extend(spec.read_only.iter().map(|mount| mount.inside.clone()));
-    let rewrite = |text: &String| {
+    let rewrite_path = |text: &str| {
         let path = Path::new(text);
-        let ours = moved.iter().any(|root| path.starts_with(root));
-        if ours {
+        let is_ours = |root: &PathBuf| {
+            // Also the directory that several mounts share, but not the root of everything.
+            let above = root.starts_with(path) && path.parent().is_some();
+            path.is_absolute() && (path.starts_with(root) || above)
+        };
+        if moved.iter().any(is_ours) {
             within(path).to_string_lossy().into_owned()
         } else {
-            text.clone()
+            text.to_owned()
         }
+    };
+    // Lists of paths, like PATH, are joined by colons.
+    let rewrite = |text: &String| {
+        let parts: Vec<String> = text.split(':').map(rewrite_path).collect();
+        parts.join(":")
     };
     let mut spec = spec.clone();
     spec.command = spec.command.iter().map(rewrite).collect();

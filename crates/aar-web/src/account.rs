@@ -3,7 +3,7 @@
 use crate::ReportError;
 use aar_core::board::Replication;
 use aar_core::digest::Digest;
-use aar_core::event::{Event, OpenedProblem, RunEnd};
+use aar_core::event::{CANCELLED, Event, OpenedProblem, RunEnd};
 use aar_core::family::Family;
 use aar_core::finding::FindingKind;
 use aar_core::id::{EvaluationId, FindingId, Name, ProblemId, SnapshotId};
@@ -378,6 +378,10 @@ impl<'a> Account<'a> {
         let RunEnd::Failed { reason } = end else {
             return false;
         };
+        // What was never begun has not failed.
+        if reason == CANCELLED {
+            return true;
+        }
         self.failures.push(Failure {
             what,
             snapshot,

@@ -4,6 +4,7 @@ use aar_core::board::Board;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
 use aar_core::id::SnapshotId;
+use aar_core::study::Isolation;
 use aar_hub::snapshot;
 use aar_hub::store::{STORE_DIR, Store};
 use aar_referee::{PROMOTION_RULE, Recomputed};
@@ -53,6 +54,24 @@ impl Record {
             _ => None,
         };
         opened.context("the ledger does not begin with the study's opening")
+    }
+
+    /// What a reader of the board must know before its figures.
+    pub(crate) fn warnings(&self) -> Vec<&'static str> {
+        let isolated = match self.events.first() {
+            Some((_, _, Event::StudyOpened { study, .. })) => {
+                study.isolation == Isolation::Required
+            }
+            _ => true,
+        };
+        let mut warnings = Vec::new();
+        if !isolated {
+            warnings.push("methods ran without isolation and could read every label");
+        }
+        if self.closed_tables().is_none() {
+            warnings.push("unfinished: the ledger does not close this study");
+        }
+        warnings
     }
 
     /// The digests of the tables, if the study was closed.

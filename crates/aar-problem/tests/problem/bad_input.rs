@@ -218,6 +218,31 @@ fn wrong_label_values() {
 }
 
 #[test]
+fn labels_of_one_kind() {
+    let reason = "all labels are 0; a split needs both 0 and 1";
+    check_case((DEV_LABELS, None, Some("label"), reason), |p| {
+        let text = fs::read_to_string(p.path(DEV_LABELS)).unwrap();
+        fs::write(
+            p.path(DEV_LABELS),
+            text.replace("\"label\":1", "\"label\":0"),
+        )
+        .unwrap();
+    });
+}
+
+#[test]
+fn pipes_in_place_of_files() {
+    let reason = "is not a regular file";
+    case(("brief.md", None, None, reason), |p| {
+        fs::remove_file(p.path("brief.md")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(p.path("brief.md"))
+            .status();
+        assert!(made.unwrap().success());
+    });
+}
+
+#[test]
 fn duplicate_missing_and_foreign_ids() {
     case((DEV_INPUTS, Some(6), Some("id"), ""), |p| {
         let copy = p.line(DEV_INPUTS, 2);

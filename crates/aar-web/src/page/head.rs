@@ -7,6 +7,7 @@ use aar_core::board::Group;
 use aar_core::digest::Digest;
 use aar_core::event::OpenedProblem;
 use aar_core::problem::{ItemKind, Split};
+use aar_core::study::Isolation;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -25,6 +26,12 @@ pub(crate) fn header(material: &Material<'_>, facts: &Facts<'_>) -> Markup {
                 p class="badge" {
                     strong { "Practice problem." }
                     " Its answers are public; this study drew its own secret split of them."
+                }
+            }
+            @if account.study.isolation == Isolation::None {
+                p class="badge" {
+                    strong { "Without isolation." }
+                    " Methods could read every label: these figures prove nothing."
                 }
             }
             (outcome(facts))
@@ -51,6 +58,13 @@ pub(crate) fn header(material: &Material<'_>, facts: &Facts<'_>) -> Markup {
 /// The best method in a sentence.
 fn outcome(facts: &Facts<'_>) -> Markup {
     let rivals = [Group::Baseline, Group::Published];
+    let main = facts.account.main();
+    let replicated = facts
+        .account
+        .replications
+        .iter()
+        .filter(|one| one.replication.group == Group::Study && one.replication.problem == main.id)
+        .count();
     html! {
         p class="lead" {
             @match facts.best(Group::Study) {
@@ -63,6 +77,8 @@ fn outcome(facts: &Facts<'_>) -> Markup {
                         "; " (signed(gain, 2)) " " (interval(low, high, 2))
                         " over the best baseline, on the same rows and seeds"
                     }
+                    @if !row.promoted { ", not promoted" }
+                    @if replicated > 1 { "; the best of " (replicated) " that were replicated" }
                     "."
                 }
             }

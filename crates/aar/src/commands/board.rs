@@ -29,6 +29,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     let record = Record::of(&args.run, recomputed);
+    for warning in record.warnings() {
+        eprintln!("warning: {warning}");
+    }
     if args.json {
         say!("{}", aar_web::board_json(record.board())?);
     } else {

@@ -36,9 +36,9 @@ pub(crate) struct StatsArgs {
     /// Teacher seeds
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(2..=256))]
     seeds: u64,
-    /// The seed that draws the splits of a built-in problem
-    #[arg(long, default_value_t = 1)]
-    split_seed: u64,
+    /// The seed that draws the splits of a built-in problem [default: 1]
+    #[arg(long)]
+    split_seed: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -72,18 +72,27 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 }
 
 fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
+    let split_seed = Seed(args.split_seed.unwrap_or(1));
     let seeds: Vec<Seed> = (0..args.seeds)
-        .map(|index| Seed(args.split_seed).derive("stats-teacher", index))
+        .map(|index| split_seed.derive("stats-teacher", index))
         .collect();
     let scratch;
     let directory = match BuiltinProblem::from_name(&args.problem) {
+        None if !Path::new(&args.problem).is_dir() => bail!(
+            "{:?} is neither a built-in problem ({}) nor a directory",
+            args.problem,
+            names()
+        ),
+        None if args.split_seed.is_some() => {
+            bail!("--split-seed draws the splits of a built-in problem; a directory has its own")
+        }
         None => PathBuf::from(&args.problem),
         Some(problem) => {
             scratch = tempfile::tempdir().context("making a temporary directory")?;
             let directory = scratch.path().join("problem");
             let bundle = builtin::bundle(problem)?;
             // These splits are for looking at, so their salt need not be secret.
-            let parts = draw_builtin(problem, &bundle, Seed(args.split_seed), [0; 32])?;
+            let parts = draw_builtin(problem, &bundle, split_seed, [0; 32])?;
             write_problem(&directory, &parts)?;
             directory
         }
@@ -97,6 +106,11 @@ fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
         print_stats(&problem, &measured);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The built-in problems, for an error.
+fn names() -> String {
+    BuiltinProblem::ALL.map(|problem| problem.name()).join(", ")
 }
 
 fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
@@ -147,14 +161,10 @@ fn interval(estimate: &Estimate) -> String {
 
 fn build(args: &BuildArgs) -> Result<ExitCode> {
     let Some(problem) = BuiltinProblem::from_name(&args.problem) else {
-        let known: Vec<_> = BuiltinProblem::ALL
-            .iter()
-            .map(|problem| problem.name())
-            .collect();
         bail!(
             "{:?} is not a built-in problem; there are {}",
             args.problem,
-            known.join(", ")
+            names()
         );
     };
     let weights = shipped::weights(args.weights.as_deref());

@@ -46,7 +46,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(seed) = args.seed {
         study.seed = Some(aar_core::id::Seed(seed));
     }
+    // A study file comes from anywhere; only who starts it can give up their machine's walls.
+    if study.isolation == aar_core::study::Isolation::None && !args.unsafe_no_sandbox {
+        bail!(
+            "field isolation: this study runs without isolation; allow it with --unsafe-no-sandbox"
+        );
+    }
     let isolation = if args.unsafe_no_sandbox {
+        study.isolation = aar_core::study::Isolation::None;
         Isolation::NoneByName
     } else {
         Isolation::Required
@@ -66,6 +73,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(out) => out.clone(),
         None => new_run_dir(study.name.as_str()),
     };
+    if isolation == Isolation::NoneByName {
+        eprintln!("warning: methods run without isolation and can read every label");
+    }
     let progress = Progress::new(study.minutes);
     let opened = open(study, &base, &run_dir, &progress)?;
     let finished = conduct(&opened, &sandbox, &progress)?;

@@ -5,6 +5,7 @@ use crate::record::Record;
 use crate::study::{REPORT_DIR, REPORT_FILE, STUDY_FILE, check_format};
 use aar_core::digest::Digest;
 use aar_core::event::Event;
+use aar_hub::ledger::LEDGER_FILE;
 use aar_referee::{Recomputed, recompute};
 use aar_web::Verification;
 use anyhow::Result;
@@ -22,10 +23,22 @@ pub(crate) struct Args {
     /// The ledger head that was printed when the study ended: finds a rewritten chain
     #[arg(long)]
     head: Option<Digest>,
+    /// Accept a study that was interrupted before its end: checks what there is
+    #[arg(long)]
+    unfinished: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    check_format(&args.run)?;
+    // Where there is a ledger, a study file that cannot be read is a fault like any other.
+    let is_run = args.run.join(LEDGER_FILE).is_file();
+    let text = fs::read_to_string(args.run.join(STUDY_FILE)).unwrap_or_default();
+    if !is_run
+        || text
+            .parse::<toml::Table>()
+            .is_ok_and(|study| study.contains_key("format"))
+    {
+        check_format(&args.run)?;
+    }
     let mut recomputed = recompute(&args.run, args.head);
     let mut faults = std::mem::take(&mut recomputed.faults);
     let mut checked = std::mem::take(&mut recomputed.checked);
@@ -39,7 +52,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             None if args.run.join(REPORT_DIR).exists() => faults.push(format!(
                 "{REPORT_DIR} is there, but the ledger does not close the study: was it cut?"
             )),
-            None => checked.push("report: the study was not closed, so it has none".to_owned()),
+            None if args.unfinished => {
+                checked.push("report: the study was not closed, so it has none".to_owned());
+            }
+            None => faults.push(
+                "the ledger does not close the study: it was interrupted, or its end was cut off; \
+                 --unfinished checks what there is"
+                    .to_owned(),
+            ),
             Some(digests) => {
                 let report = record.report(&verification)?;
                 let directory = args.run.join(REPORT_DIR);
@@ -81,8 +101,8 @@ fn study_fault(run: &Path, recomputed: &Recomputed) -> Result<Option<String>> {
     else {
         return Ok(None);
     };
-    let text = fs::read_to_string(run.join(STUDY_FILE))?;
-    let differs = text != toml::to_string(study)?;
+    let text = fs::read(run.join(STUDY_FILE)).unwrap_or_default();
+    let differs = text != toml::to_string(study)?.as_bytes();
     Ok(differs.then(|| format!("{STUDY_FILE} is not the study that the ledger opened")))
 }
 

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How many of the study's own methods run on the transfer problems.
 pub(crate) const TRANSFERRED: usize = 2;
@@ -25,6 +26,10 @@ pub(crate) const REPORT_FILE: &str = "report.html";
 /// What research leaves to the closing.
 pub(crate) struct Closing {
     pub(crate) baselines: Vec<SnapshotId>,
+    /// What the runs on one transfer problem will take.
+    pub(crate) transfer: Duration,
+    /// When the study should be over.
+    pub(crate) end: Instant,
 }
 
 /// Runs the transfer problems, writes tables and report, and closes the ledger.
@@ -100,6 +105,11 @@ fn transfer(
         .iter()
         .filter(|problem| problem.id != main.id)
     {
+        if Instant::now() + closing.transfer > closing.end {
+            let id = &problem.id;
+            progress.event(&format!("out of time: transfer to {id} is left out"));
+            continue;
+        }
         progress.stage(&format!("transfer to {}", problem.id));
         for &snapshot in closing.baselines.iter().chain(&methods) {
             if let Some(replication) = referee.replicate(snapshot, &problem.id)?

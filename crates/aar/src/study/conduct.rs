@@ -9,6 +9,7 @@ use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
 use aar_core::digest::Digest;
+use aar_core::event::CANCELLED;
 use aar_core::id::{Name, ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_hub::hub::{Hub, HubSetup};
@@ -18,7 +19,7 @@ use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -33,6 +34,10 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// A researcher's method is taken to cost so many times what a baseline costs.
 const DEAR: u32 = 2;
+
+/// The least share of the time after the baselines that is for research: in a study that is too
+/// short for everything, the closing leaves something out.
+const LEAST_RESEARCH: f64 = 0.4;
 
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);
@@ -126,10 +131,13 @@ pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -
             end,
             usual: Cell::new(Duration::ZERO),
         };
+        // Whatever happens, a panic included, nobody may be left waiting.
+        let release = OnDrop(|| {
+            workshop.stop.store(true, Ordering::Relaxed);
+            hub.stop_waiting();
+        });
         let done = conductor.research(opened, &main.id, &server.base_url());
-        // Whatever happened, nobody may be left waiting.
-        workshop.stop.store(true, Ordering::Relaxed);
-        hub.stop_waiting();
+        drop(release);
         if done.is_err() {
             cancel.cancel();
         }
@@ -167,6 +175,7 @@ impl Conductor<'_> {
         let study = &opened.study;
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| -> Result<()> {
+            let _stop_all = OnDrop(|| stop.store(true, Ordering::Relaxed));
             let mut researchers = Vec::new();
             for index in 0..study.researchers {
                 let direction = Direction::assign(study.directions, index);
@@ -194,7 +203,7 @@ impl Conductor<'_> {
             // New work is refused from now on; what is queued is not begun.
             stop.store(true, Ordering::Relaxed);
             let closed = self.hub.set_deadline(self.hub.now());
-            let emptied = self.hub.fail_waiting("the study is closing");
+            let emptied = self.hub.fail_waiting(CANCELLED);
             for researcher in researchers {
                 match researcher.join() {
                     Ok(Ok(_)) => {}
@@ -210,18 +219,32 @@ impl Conductor<'_> {
         })?;
         self.progress
             .stage("deciding the last claims and nominations");
-        while let Some(next) = self.last_wish()? {
+        // Asked for once: a nomination after a verdict would be one more look at the sealed rows.
+        let nominated: Vec<SnapshotId> = self
+            .hub
+            .nominations()?
+            .into_iter()
+            .map(|row| row.snapshot)
+            .collect();
+        let mut decided = BTreeSet::new();
+        loop {
+            let mut waiting = self.claims()?.into_iter().chain(nominated.iter().copied());
+            let Some(next) = waiting.find(|one| !decided.contains(one)) else {
+                break;
+            };
             if Instant::now() + self.transferring(&shipped) >= self.end {
-                let left = self.claims()?.len() + self.hub.nominations()?.len();
-                self.progress.event(&format!(
-                    "out of time: {left} claims and nominations stay undecided"
-                ));
+                let text = "out of time: the other claims and nominations stay undecided";
+                self.progress.event(text);
                 break;
             }
+            decided.insert(next);
             self.decide(next)?;
         }
+        let runs = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
         Ok(Closing {
+            transfer: self.usual.get() * runs,
             baselines: shipped.baselines,
+            end: self.end,
         })
     }
 
@@ -253,15 +276,17 @@ impl Conductor<'_> {
     }
 
     fn referee_until_the_end(&self, shipped: &Shipped, main: &ProblemId) -> Result<()> {
-        let most = self.end.saturating_duration_since(Instant::now()) / 4;
+        let left = self.end.saturating_duration_since(Instant::now());
+        // Whatever the closing needs, this much of the time is for research.
+        let research = Instant::now() + left.mul_f64(LEAST_RESEARCH);
         loop {
-            // Closing decides a few last claims and each researcher's nomination, but what is
-            // reserved for that leaves a short study most of its time for research.
+            // Closing decides a few last claims and each researcher's nomination.
             let last_claims = self.claims()?.len().min(4);
             let decisions = DEAR * count(last_claims + self.hub.study().researchers);
-            let reserve = self.transferring(shipped) + most.min(self.usual.get() * decisions);
+            let reserve = self.transferring(shipped) + (left / 4).min(self.usual.get() * decisions);
             let broken = self.workshop.stop.load(Ordering::Relaxed);
-            if broken || Instant::now() + reserve >= self.end {
+            let now = Instant::now();
+            if broken || (now >= research && now + reserve >= self.end) {
                 return Ok(());
             }
             self.show(main)?;
@@ -278,15 +303,6 @@ impl Conductor<'_> {
         let transfers = count(self.hub.problems().len().saturating_sub(1));
         let each = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
         REPORTING + self.usual.get() * (transfers * each)
-    }
-
-    /// What is replicated next once research has ended: claims first, then nominations.
-    fn last_wish(&self) -> Result<Option<SnapshotId>> {
-        if let Some(claim) = self.claim()? {
-            return Ok(Some(claim));
-        }
-        let nominated = self.hub.nominations()?.into_iter().next();
-        Ok(nominated.map(|row| row.snapshot))
     }
 
     /// Claims that are still better than the incumbent: one that was overtaken has lapsed.
@@ -360,6 +376,15 @@ impl Conductor<'_> {
             "{main}: {runs} runs, {count} snapshots scored, best dev PGR {best:.2}, {promoted} promoted"
         ));
         Ok(())
+    }
+}
+
+/// Does something when it goes out of scope, also in a panic.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

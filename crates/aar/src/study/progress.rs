@@ -1,6 +1,7 @@
 //! Live progress: one changing line on a terminal, one line per event when piped.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// Shows a study's progress on standard error.
@@ -35,7 +36,8 @@ impl Progress {
         let seconds = self.started.elapsed().as_secs();
         let line = format!("{:02}:{:02}  {text}", seconds / 60, seconds % 60);
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            // Nobody may be listening any more, and the study goes on all the same.
+            let _ = writeln!(std::io::stderr(), "{line}");
         } else {
             self.bar.println(line);
         }

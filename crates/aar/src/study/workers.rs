@@ -98,7 +98,9 @@ impl Workshop {
                     .ok_or_else(|| anyhow!("experiment {id} has no seed"))?;
                 let end = match output.predictions {
                     Ok(_) => RunEnd::Good,
-                    Err(reason) => RunEnd::Failed { reason },
+                    Err(fault) => RunEnd::Failed {
+                        reason: fault.to_string(),
+                    },
                 };
                 let outcome = ExperimentOutcome {
                     end,
@@ -111,7 +113,7 @@ impl Workshop {
                 let predictions = outputs.into_iter().map(|output| output.predictions);
                 let outcome = match predictions.collect::<Result<Vec<_>, _>>() {
                     Ok(predictions) => EvaluationOutcome::Predictions(predictions),
-                    Err(reason) => EvaluationOutcome::Failed(reason),
+                    Err(fault) => EvaluationOutcome::Failed(fault.kind().to_owned()),
                 };
                 self.hub.finish_evaluation(id, outcome, compute_seconds)?;
             }

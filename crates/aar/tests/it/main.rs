@@ -13,4 +13,5 @@ mod shipped;
 mod study;
 #[path = "../../../aar-referee/tests/it/tiny.rs"]
 mod tiny;
+mod unsafe_run;
 mod verify;

@@ -37,12 +37,16 @@ struct Workbench {
 
 impl Workbench {
     fn new() -> Self {
+        Self::with(Isolation::Required)
+    }
+
+    fn with(isolation: Isolation) -> Self {
         let home = tempfile::tempdir().unwrap();
         let [problem, weak, sealed] = ["tiny", "weak", "sealed"].map(|name| home.path().join(name));
         tiny::write(&problem, "tiny@1", ItemKind::Pair);
         let testbed = Testbed::open(&problem, &weak, &sealed).unwrap();
         let view = testbed.view(Split::Dev, Seed(1)).unwrap();
-        let sandbox = Sandbox::new(Launcher::at(AAR), Isolation::Required);
+        let sandbox = Sandbox::new(Launcher::at(AAR), isolation);
         let runner = Runner::new(sandbox, env!("AAR_LAB_BINARY").into(), Cancel::new());
         Self {
             home,
@@ -85,7 +89,7 @@ impl Workbench {
 
     /// Why a script got no score.
     fn refusal(&self, script: &str) -> String {
-        self.run(script).predictions.expect_err(script)
+        self.run(script).predictions.expect_err(script).to_string()
     }
 }
 
@@ -111,7 +115,13 @@ fn an_honest_script_is_a_method() {
 
 #[test]
 fn the_labs_binary_runs_a_recipe_as_a_method() {
-    let bench = Workbench::new();
+    // Without isolation too, for those who ask for that by name.
+    for isolation in [Isolation::Required, Isolation::NoneByName] {
+        run_recipe(&Workbench::with(isolation));
+    }
+}
+
+fn run_recipe(bench: &Workbench) {
     let snapshot = bench.home.path().join("recipe");
     fs::create_dir(&snapshot).unwrap();
     let recipe = "summary = \"A light penalty.\"\n[student]\nc = 1.0\n";
@@ -188,12 +198,39 @@ fn predictions_must_be_a_file_of_the_methods_own() {
 }
 
 #[test]
-fn a_failure_tells_how_the_method_ended_and_leaves_its_words_to_experiments() {
+fn a_failed_evaluation_carries_nothing_that_the_method_can_choose() {
+    let bench = Workbench::new();
+    let kind = |script: String| bench.run(&script).predictions.expect_err(&script).kind();
+    let with = |line: &str| format!("{HONEST}\n{line}");
+    // Each of these would say something, if words, lines, fields, sizes or codes came out.
+    let ends = [
+        "echo SECRET >&2; exit 3",
+        "exit 77",
+        "kill -9 $$",
+        "while :; do :; done",
+    ]
+    .map(|line| kind(with(line)));
+    assert!(ends.iter().all(|one| *one == ends[0]), "{ends:?}");
+    let outputs = [
+        "echo '{\"SECRET\":1}' > $AAR_OUT/predictions.jsonl",
+        "answers | sed 3s/1}/2}/ > $AAR_OUT/predictions.jsonl",
+        "answers | head -7 > $AAR_OUT/predictions.jsonl",
+        "yes | head -c 100000 > $AAR_OUT/predictions.jsonl",
+        "rm -f $AAR_OUT/predictions.jsonl",
+        "rm -f $AAR_OUT/predictions.jsonl; mkdir $AAR_OUT/predictions.jsonl",
+    ]
+    .map(|line| kind(with(line)));
+    assert!(outputs.iter().all(|one| *one == outputs[0]), "{outputs:?}");
+    assert_ne!(ends[0], outputs[0]);
+}
+
+#[test]
+fn an_experiment_tells_how_the_method_ended_and_what_it_said() {
     let bench = Workbench::new();
     let failed = bench.run(&format!("{HONEST}\necho oh no >&2; exit 3"));
     assert_eq!(
-        failed.predictions.unwrap_err(),
-        "the method ended with exit code 3; an experiment shows its output"
+        failed.predictions.unwrap_err().to_string(),
+        "the method ended with exit code 3"
     );
     assert_eq!(failed.log, "oh no\n");
     let found = bench.refusal(&format!("{HONEST}\nwhile :; do :; done"));
@@ -205,7 +242,7 @@ fn a_failure_tells_how_the_method_ended_and_leaves_its_words_to_experiments() {
         "{HONEST}\nyes | head -c 20000000 > $AAR_OUT/large"
     ));
     assert!(
-        found.starts_with("the method ended with exit code 1; "),
+        found.starts_with("the method ended with exit code 1"),
         "{found}"
     );
 }
@@ -227,7 +264,8 @@ fn a_command_that_cannot_start_is_the_methods_fault_not_the_machines() {
         let found = bench
             .run_command(&snapshot, command)
             .predictions
-            .unwrap_err();
+            .unwrap_err()
+            .to_string();
         assert!(found.contains(named), "{named}: {found}");
     }
 }
@@ -303,7 +341,7 @@ fn a_failed_evaluation_is_refunded_and_says_why() {
     for (script, reason) in [
         (
             bad.as_str(),
-            Some("predictions.jsonl: line 3: field label: "),
+            Some("predictions.jsonl is missing or wrong; "),
         ),
         (HONEST, None),
     ] {
@@ -320,7 +358,7 @@ fn a_failed_evaluation_is_refunded_and_says_why() {
         let outputs = job.seeds.iter().map(|_| bench.run(script).predictions);
         let outcome = match outputs.collect() {
             Ok(predictions) => EvaluationOutcome::Predictions(predictions),
-            Err(reason) => EvaluationOutcome::Failed(reason),
+            Err(fault) => EvaluationOutcome::Failed(fault.kind().to_owned()),
         };
         hub.finish_evaluation(asked, outcome, 0.5).unwrap();
         let answer = hub.evaluation(asked).unwrap();

@@ -51,6 +51,33 @@ fn a_finished_run_verifies_wherever_it_is_moved() {
 }
 
 #[test]
+fn a_study_without_its_end_is_refused_unless_that_is_asked_for() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    let ledger = run.join(LEDGER_FILE);
+    let text = fs::read_to_string(&ledger).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(&ledger, lines[..lines.len() - 1].join("\n") + "\n").unwrap();
+    fs::remove_dir_all(run.join("report")).unwrap();
+    refused(&run, "the ledger does not close the study");
+    let answer = verify(&run, &["--unfinished"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let board = aar(&["board", run.to_str().unwrap()]);
+    assert!(board.stderr.contains("unfinished"), "{board:?}");
+}
+
+#[test]
+fn a_study_file_of_other_bytes_is_a_fault_whatever_they_are() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    let file = run.join("study.toml");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() = 0xff;
+    fs::write(&file, bytes).unwrap();
+    refused(&run, "study.toml");
+}
+
+#[test]
 fn another_head_is_refused() {
     let answer = verify(
         &finished().dir,
