@@ -41,11 +41,20 @@ pub fn item_difference(
     groups: &Groups,
     level: f64,
 ) -> Result<Estimate, StatsError> {
+    over_groups(&group_gains(method, other, groups)?, groups, level)
+}
+
+/// For each group, how many more right answers of a seed `method` has on it than `other`.
+pub(crate) fn group_gains(
+    method: &CorrectMatrix,
+    other: &CorrectMatrix,
+    groups: &Groups,
+) -> Result<Vec<f64>, StatsError> {
     let mut gain = shares(method, groups)?;
     for (gain, share) in gain.iter_mut().zip(shares(other, groups)?) {
         *gain -= share;
     }
-    over_groups(&gain, groups, level)
+    Ok(gain)
 }
 
 /// For each group, the right answers of a seed on it, on average over seeds.

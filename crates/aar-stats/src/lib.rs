@@ -52,7 +52,7 @@ pub use floor::floor_share;
 pub use groups::Groups;
 pub use items::{item_accuracy, item_difference};
 pub use ladder::Ladder;
-pub use permutation::{SignFlip, sign_flip};
+pub use permutation::{SignFlip, flip_groups, sign_flip};
 pub use proportion::{Interval, McNemar, clopper_pearson, mcnemar, wilson};
 pub use sequential::AlphaSpending;
 pub use welch::welch;

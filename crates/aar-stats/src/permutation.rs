@@ -2,14 +2,15 @@
 
 use crate::bootstrap::generator;
 use crate::error::at_least;
-use crate::{Crossed, StatsError};
+use crate::items::group_gains;
+use crate::{CorrectMatrix, Crossed, Groups, StatsError};
 use rand::RngExt;
 
 /// Up to this many differences all 2^n signs are tried; beyond, a sample of them.
 const EXACT: usize = 16;
 
 /// Signs that are drawn where there are too many to try all: p is then known to 0.003 around 0.05.
-const DRAWS: usize = 10_000;
+const DRAWS: u32 = 10_000;
 
 /// Two p-values of a sign-flip test.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,28 +49,22 @@ pub fn sign_flip(differences: &[f64], seed: u64) -> Result<SignFlip, StatsError>
         above += u32::from(sum >= observed - margin);
         beyond += u32::from(sum.abs() >= observed.abs() - margin);
     };
-    let sum_with = |signs: &mut dyn FnMut() -> bool| -> f64 {
-        differences
-            .iter()
-            .map(|&d| if signs() { -d } else { d })
-            .sum()
+    // The lowest bit is the sign of the first: 64 differences for each word.
+    let flipped = |differences: &[f64], signs: u64| -> f64 {
+        let sign = |(at, &d): (usize, &f64)| if signs >> at & 1 == 1 { -d } else { d };
+        differences.iter().enumerate().map(sign).sum()
     };
     let (tried, known) = if differences.len() <= EXACT {
         let all = 1u32 << differences.len();
-        for mut signs in 0..all {
-            count(sum_with(&mut || {
-                let minus = signs & 1 == 1;
-                signs >>= 1;
-                minus
-            }));
-        }
+        (0..all).for_each(|signs| count(flipped(differences, u64::from(signs))));
         (all, 0)
     } else {
         let mut random = generator(seed);
         for _ in 0..DRAWS {
-            count(sum_with(&mut || random.random_bool(0.5)));
+            let words = differences.chunks(64);
+            count(words.map(|word| flipped(word, random.random())).sum());
         }
-        (DRAWS as u32, 1)
+        (DRAWS, 1)
     };
     let share = |found: u32| f64::from(found + known) / f64::from(tried + known);
     Ok(SignFlip {
@@ -97,20 +92,24 @@ impl Crossed {
         }
         sign_flip(&sums, seed)
     }
+}
 
-    /// [`sign_flip`] of the differences of groups of items: do items agree on the sign, *for these
-    /// seeds*? The counterpart of [`Crossed::flip_seeds`], with its limits the other way round.
-    ///
-    /// # Errors
-    /// None for a table that exists.
-    pub fn flip_groups(&self, seed: u64) -> Result<SignFlip, StatsError> {
-        let sums: Vec<f64> = self
-            .sums
-            .chunks_exact(self.seeds)
-            .map(|group| group.iter().map(|&sum| f64::from(sum)).sum())
-            .collect();
-        sign_flip(&sums, seed)
-    }
+/// [`sign_flip`] of the differences between `method` and `other` on groups of items: do items agree
+/// on the sign, *for these seeds*? Seeds need not pair up.
+///
+/// The counterpart of [`Crossed::flip_seeds`], with its limits the other way round: the luck of a
+/// seed on all items alike is taken for a difference of the methods.
+///
+/// # Errors
+/// [`StatsError::Length`] if methods and `groups` differ in their items, [`StatsError::TooFew`]
+/// without groups.
+pub fn flip_groups(
+    method: &CorrectMatrix,
+    other: &CorrectMatrix,
+    groups: &Groups,
+    seed: u64,
+) -> Result<SignFlip, StatsError> {
+    sign_flip(&group_gains(method, other, groups)?, seed)
 }
 
 #[cfg(test)]

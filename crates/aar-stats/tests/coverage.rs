@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used)] // All of this file is test code, helpers included.
 
-use aar_stats::{AlphaSpending, CorrectMatrix, Crossed, Groups, item_difference, mcnemar};
+use aar_stats::{
+    AlphaSpending, CorrectMatrix, Crossed, Groups, flip_groups, item_difference, mcnemar,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::TAU;
@@ -321,14 +323,13 @@ fn sign_flips_are_right_about_their_own_kind_of_luck_only() {
         let mut both = [false, true].map(|of_groups| {
             errors([0.05], 1000, |random| {
                 let ([method, other], groups) = world.draw(random, 10, 60);
-                let gain = Crossed::difference(&method, &other, &groups).unwrap();
-                if of_groups {
-                    gain.flip_groups(1)
+                let flips = if of_groups {
+                    flip_groups(&method, &other, &groups, 1)
                 } else {
-                    gain.flip_seeds(1)
-                }
-                .unwrap()
-                .p_positive
+                    let gain = Crossed::difference(&method, &other, &groups);
+                    gain.and_then(|gain| gain.flip_seeds(1))
+                };
+                flips.unwrap().p_positive
             })[0]
         });
         both.sort_by(f64::total_cmp);
