@@ -448,14 +448,17 @@ impl Comparison {
             )
         };
         println!(
-            "{} items in {} groups; 95 % intervals in brackets\n",
+            "{} items in {} groups; 95 % intervals in brackets, p one-sided for A better than B\n",
             self.items, self.groups
         );
         for (name, side) in [("A", &self.a), ("B", &self.b)] {
             println!(
-                "{name:10} {}  over {} seeds",
+                "{name:10} {}  {}",
                 percent(&side.accuracy),
-                side.seeds
+                match side.seeds {
+                    1 => "one seed".to_owned(),
+                    seeds => format!("{seeds} seeds"),
+                }
             );
         }
         println!("{:10} {}", "A − B", percent(&self.difference));
@@ -467,7 +470,7 @@ impl Comparison {
                 plain(gain)
             );
         }
-        println!("\np (A > B)              {}", p_values(&self.p));
+        println!("\np                      {}", p_values(&self.p));
         if let Some(flips) = &self.sign_flips_of_seeds {
             println!("p, signs of seeds      {}", p_values(flips));
         }
