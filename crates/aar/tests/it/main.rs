@@ -5,6 +5,7 @@
 mod bad_input;
 mod board;
 mod budgets;
+mod compare;
 mod doctor;
 mod methods;
 mod program;
