@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        commands::tell(&format!("error: {error:#}"));
         ExitCode::from(2)
     })
 }

@@ -1,6 +1,6 @@
 //! `aar board`: a run's verified board, recomputed from ledger, store and vault.
 
-use super::say;
+use super::{say, tell};
 use crate::record::Record;
 use crate::study::check_format;
 use aar_referee::recompute;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let record = Record::of(&args.run, recomputed);
     for warning in record.warnings() {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
     if args.json {
         say!("{}", aar_web::board_json(record.board())?);

@@ -23,6 +23,11 @@ pub(crate) fn print_line(line: fmt::Arguments<'_>) {
     if let Err(error) = writeln!(io::stdout(), "{line}")
         && error.kind() != io::ErrorKind::BrokenPipe
     {
-        eprintln!("error: cannot write to standard output: {error}");
+        tell(&format!("error: cannot write to standard output: {error}"));
     }
+}
+
+/// Prints a line to standard error. Whether anybody still listens there changes nothing.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,6 +1,6 @@
 //! `aar run`: a study from its problem to its report.
 
-use super::say;
+use super::{say, tell};
 use crate::study::{Finished, Progress, conduct, open};
 use aar_core::study::Study;
 use aar_sandbox::{Isolation, Launcher, Sandbox};
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         None => new_run_dir(study.name.as_str()),
     };
     if isolation == Isolation::NoneByName {
-        eprintln!("warning: methods run without isolation and can read every label");
+        tell("warning: methods run without isolation and can read every label");
     }
     let progress = Progress::new(study.minutes);
     let opened = open(study, &base, &run_dir, &progress)?;
