@@ -212,9 +212,10 @@ mod tests {
             refused(|study| study.rate.burst = 0),
             "field rate.burst: found 0, expected 1 to 16777216"
         );
-        for wrong in [|s: &mut Study| s.rate.per_hour = 0.0, |s: &mut Study| {
-            s.rate.per_hour = f64::NAN
-        }] {
+        for wrong in [
+            |s: &mut Study| s.rate.per_hour = 0.0,
+            |s: &mut Study| s.rate.per_hour = f64::NAN,
+        ] {
             let why = refused(wrong);
             assert!(why.starts_with("field rate.per_hour: found "), "{why}");
         }
