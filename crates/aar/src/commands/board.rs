@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let main = record.main()?;
         print!(
             "{}",
-            aar_web::short_board(record.board(), &main.id, main.practice)
+            aar_web::short_board(record.board(), &main.id, main.practice, record.feedback()?)
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -95,7 +95,12 @@ fn new_run_dir(name: &str) -> PathBuf {
 fn print(finished: &Finished, run_dir: &Path) {
     print!(
         "{}",
-        aar_web::short_board(&finished.board, &finished.main, finished.practice)
+        aar_web::short_board(
+            &finished.board,
+            &finished.main,
+            finished.practice,
+            finished.feedback
+        )
     );
     println!();
     println!("report       {}", finished.report.display());
