@@ -61,7 +61,9 @@ impl Record {
 
     fn opening(&self) -> Result<(&Study, &[OpenedProblem])> {
         match self.events.first() {
-            Some((_, _, Event::StudyOpened { study, problems })) => Ok((study, problems)),
+            Some((_, _, Event::StudyOpened { study, problems })) => {
+                Ok((study.as_ref(), problems.as_slice()))
+            }
             _ => bail!("the ledger does not begin with the study's opening"),
         }
     }
