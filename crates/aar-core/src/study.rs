@@ -1,12 +1,12 @@
 //! `study.toml`: one campaign.
 
-use crate::budget::Budget;
+use crate::budget::{Budget, EvaluationRate};
 use crate::feedback::FeedbackPolicy;
 use crate::id::{Name, Seed};
 use serde::{Deserialize, Serialize};
 
 /// The version of the run directory's layout that this program reads and writes.
-pub const RUN_FORMAT: u32 = 1;
+pub const RUN_FORMAT: u32 = 2;
 
 /// Who the researchers start as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -103,8 +103,13 @@ pub struct Study {
     pub isolation: Isolation,
     /// Sandboxes that run at one time; 0 means one for each core.
     pub slots: usize,
+    /// Evaluations that all researchers together may spend, whatever their own budgets hold: names are free,
+    /// so a limit on each of them is none on what is learned of `dev`.
+    pub team_evaluations: u64,
     /// What each researcher may spend.
     pub budget: Budget,
+    /// How fast each researcher may ask for evaluations.
+    pub rate: EvaluationRate,
     /// The limits of one run.
     pub limits: RunLimits,
 }
@@ -127,7 +132,9 @@ impl Default for Study {
             replication_seeds: 16,
             isolation: Isolation::default(),
             slots: 0,
+            team_evaluations: 10_000,
             budget: Budget::default(),
+            rate: EvaluationRate::default(),
             limits: RunLimits::default(),
         }
     }
@@ -179,6 +186,7 @@ impl Study {
             ("limits.wall_seconds", self.limits.wall_seconds),
             ("limits.cpu_seconds", self.limits.cpu_seconds),
             ("budget.compute_seconds", self.budget.compute_seconds),
+            ("rate.per_hour", self.rate.per_hour),
         ];
         for (field, value) in positive {
             if !(value > 0.0 && value <= 1e9) {
@@ -186,6 +194,7 @@ impl Study {
             }
         }
         let counts = [
+            ("rate.burst", self.rate.burst, 1),
             ("limits.memory_mib", self.limits.memory_mib, 1),
             ("limits.processes", self.limits.processes, 1),
             // The largest snapshot that the hub takes must fit.
@@ -198,5 +207,39 @@ impl Study {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_field_and_what_it_may_hold() {
+        let refused = |change: fn(&mut Study)| {
+            let mut study = Study::default();
+            change(&mut study);
+            study.validate().unwrap_err()
+        };
+        assert_eq!(Study::default().validate(), Ok(()));
+        assert_eq!(
+            refused(|study| study.rate.burst = 0),
+            "field rate.burst: found 0, expected 1 to 16777216"
+        );
+        for wrong in [
+            |s: &mut Study| s.rate.per_hour = 0.0,
+            |s: &mut Study| s.rate.per_hour = f64::NAN,
+        ] {
+            let why = refused(wrong);
+            assert!(why.starts_with("field rate.per_hour: found "), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_policy_is_chosen_by_its_name() {
+        let read = |word: &str| toml::from_str::<Study>(&format!("feedback = \"{word}\"\n"));
+        assert_eq!(read("ladder").unwrap().feedback, FeedbackPolicy::Ladder);
+        assert_eq!(read("floored").unwrap().feedback, FeedbackPolicy::Floored);
+        assert!(read("exact").unwrap_err().to_string().contains("ladder"));
     }
 }

@@ -93,6 +93,10 @@ pub struct BudgetView {
     pub reserved_evaluations: u64,
     /// Experiments asked for and not ended.
     pub reserved_experiments: u64,
+    /// Evaluations that all researchers together may still ask for.
+    pub team_evaluations_left: u64,
+    /// Seconds until this researcher may ask for its next evaluation; 0 if it may now.
+    pub evaluation_wait_seconds: f64,
     /// Is no new work taken any more?
     pub closing: bool,
     /// Seconds until no new work is taken.
@@ -100,11 +104,12 @@ pub struct BudgetView {
 }
 
 impl BudgetView {
-    /// Evaluations that may still be asked for.
+    /// Evaluations that may still be asked for, at whatever rate.
     #[must_use]
     pub fn evaluations_left(&self) -> u64 {
         let used = self.spent.evaluations + self.reserved_evaluations;
-        self.budget.evaluations.saturating_sub(used)
+        let own = self.budget.evaluations.saturating_sub(used);
+        own.min(self.team_evaluations_left)
     }
 
     /// Experiments that may still be asked for.

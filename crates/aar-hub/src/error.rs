@@ -3,7 +3,7 @@
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
 use aar_core::access::Scope;
-use aar_core::budget::Resource;
+use aar_core::budget::{EvaluationRate, Resource};
 use thiserror::Error;
 
 /// What the hub's operations return.
@@ -59,6 +59,18 @@ pub enum HubError {
         /// How much there is.
         budget: f64,
     },
+    /// A researcher asks for evaluations faster than the study lets it.
+    #[error(
+        "too fast: {} evaluations at once and {} an hour may be asked for; the next one in {seconds:.0} seconds",
+        rate.burst,
+        rate.per_hour
+    )]
+    Rate {
+        /// How fast one may ask.
+        rate: EvaluationRate,
+        /// How long to wait.
+        seconds: f64,
+    },
     /// Too many requests wait for an end.
     #[error("{limit} requests with wait_ms are waiting already, and no more may")]
     Busy {
@@ -100,6 +112,9 @@ impl HubError {
             Self::TooLarge { .. } => "send less",
             Self::Invalid(_) => "correct the request and send it again; nothing was spent",
             Self::Busy { .. } => "wait for one of their answers, or ask without wait_ms",
+            Self::Rate { .. } => {
+                "GET /api/v1/budget shows evaluation_wait_seconds; experiments need not wait"
+            }
             Self::Budget { .. } => "GET /api/v1/budget shows what is left",
             _ => "this is the hub's fault; its log says more",
         }
@@ -117,6 +132,7 @@ impl HubError {
             Self::TooLarge { .. } => "too_large",
             Self::Invalid(_) => "invalid",
             Self::Budget { .. } => "budget",
+            Self::Rate { .. } => "rate",
             Self::Busy { .. } => "busy",
             _ => "internal",
         }

@@ -1,11 +1,17 @@
 //! Verifying a run directory from the outside, without opening its hub.
 
+use crate::db::read::BASELINE;
+use crate::error::{HubError, Result};
 use crate::ledger::{Entry, LEDGER_FILE, read_verified};
+use crate::score::{self, Answered, Scorer};
 use crate::snapshot;
 use crate::store::{STORE_DIR, Store};
 use aar_core::digest::Digest;
-use aar_core::event::Event;
-use std::collections::BTreeSet;
+use aar_core::event::{Event, RunEnd};
+use aar_core::feedback::{Feedback, FeedbackPolicy};
+use aar_core::id::EvaluationId;
+use aar_core::row::Label;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What was found in a run directory's ledger and store.
@@ -74,6 +80,113 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
         head: found,
         blobs,
         faults,
+    }
+}
+
+/// What [`verify_answers`] found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedAnswers {
+    /// How many answers were recomputed.
+    pub answers: u64,
+    /// One sentence for each evaluation whose answer does not follow.
+    pub faults: Vec<String>,
+}
+
+/// Recomputes what researchers were told of every evaluation, from the stored predictions and the
+/// labels that `scorer` holds, in the ledger's order. An answer that was changed is named once: those
+/// after it are compared with what it should have been.
+#[must_use]
+pub fn verify_answers(entries: &[Entry], store: &Store, scorer: &Scorer) -> VerifiedAnswers {
+    let mut answered: Vec<Answered> = Vec::new();
+    let mut outputs_of: BTreeMap<EvaluationId, &[Digest]> = BTreeMap::new();
+    let mut found = VerifiedAnswers {
+        answers: 0,
+        faults: Vec::new(),
+    };
+    for entry in entries {
+        let Event::EvaluationEnded {
+            evaluation,
+            researcher,
+            snapshot,
+            outputs,
+            end,
+            feedback,
+            ..
+        } = &entry.event
+        else {
+            continue;
+        };
+        let mut fault = |why: String| {
+            let at = entry.seq;
+            found
+                .faults
+                .push(format!("ledger entry {at}: evaluation {evaluation} {why}"));
+        };
+        let told = match (end, feedback) {
+            (RunEnd::Good, Some(told)) => told,
+            (RunEnd::Failed { .. }, None) => continue,
+            (RunEnd::Good, None) => {
+                fault("ended well and was told nothing".to_owned());
+                continue;
+            }
+            (RunEnd::Failed { .. }, Some(_)) => {
+                fault("failed and was told an answer all the same".to_owned());
+                continue;
+            }
+        };
+        let leader = (scorer.policy() == FeedbackPolicy::Ladder)
+            .then(|| score::leader(answered.iter().copied(), &BTreeSet::new()))
+            .flatten();
+        if scorer.policy() == FeedbackPolicy::Ladder
+            && leader.is_none()
+            && researcher.as_str() != BASELINE
+        {
+            fault("starts the Ladder, which only a baseline may".to_owned());
+        }
+        let led_by = leader.and_then(|leader| outputs_of.get(&leader).copied());
+        let follows = match recompute(store, scorer, led_by, outputs) {
+            Ok(follows) => follows,
+            Err(error) => {
+                fault(format!("cannot be scored again: {error}"));
+                continue;
+            }
+        };
+        if follows != *told {
+            let (told, follows) = (words(told), words(&follows));
+            fault(format!(
+                "was told {told}, its predictions and the labels give {follows}"
+            ));
+        }
+        answered.push((*evaluation, *snapshot, follows));
+        outputs_of.insert(*evaluation, outputs);
+        found.answers += 1;
+    }
+    found
+}
+
+fn recompute(
+    store: &Store,
+    scorer: &Scorer,
+    leader: Option<&[Digest]>,
+    outputs: &[Digest],
+) -> Result<Feedback> {
+    let read = |outputs: &[Digest]| -> Result<Vec<Vec<Label>>> {
+        let stored = outputs.iter();
+        stored
+            .map(|&output| score::decode(&store.get(output).map_err(HubError::from)?))
+            .collect()
+    };
+    let leader = leader.map(read).transpose()?;
+    scorer.feedback(leader.as_deref(), &read(outputs)?)
+}
+
+fn words(feedback: &Feedback) -> String {
+    match feedback {
+        Feedback::Floored { pgr } => format!("{pgr:.4}"),
+        Feedback::Ladder {
+            improved: Some(pgr),
+        } => format!("improved, {pgr:.4}"),
+        Feedback::Ladder { improved: None } => "not improved".to_owned(),
     }
 }
 

@@ -88,6 +88,12 @@ impl Testbed {
         &self.problem
     }
 
+    /// Which group each row of `split` belongs to, in row order.
+    #[must_use]
+    pub fn groups(&self, split: Split) -> Groups {
+        groups(&self.problem, split)
+    }
+
     /// What a method sees that learns from teacher `seed` and predicts `split`.
     ///
     /// # Errors
@@ -117,7 +123,7 @@ impl Testbed {
     /// # Errors
     /// If the problem has no usable anchors there.
     pub fn truth(&self) -> Result<RankTruth, TestbedError> {
-        rank_truth(&self.problem)
+        truth(&self.problem, Split::Rank)
     }
 
     /// The file that a sandbox gets which predicts `split`.
@@ -169,25 +175,29 @@ impl Testbed {
     }
 }
 
-/// What is true on the sealed rows of a problem.
-pub(crate) fn rank_truth(problem: &Problem) -> Result<RankTruth, TestbedError> {
+/// What is true on a scored split of a problem.
+pub(crate) fn truth(problem: &Problem, split: Split) -> Result<RankTruth, TestbedError> {
     let refuse = |reason: String| TestbedError::Anchors {
         problem: problem.layout().dir().to_owned(),
-        split: Split::Rank,
+        split,
         reason,
     };
-    let anchors = problem.manifest().anchors.get(&Split::Rank);
+    let anchors = problem.manifest().anchors.get(&split);
     let anchors = anchors.ok_or_else(|| refuse("none were measured".to_owned()))?;
     let anchors = Anchors::new(anchors.weak, anchors.ceiling)
         .map_err(|error: StatsError| refuse(error.to_string()))?;
-    let rows = &problem.table(Split::Rank).rows;
-    let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
-    let labels = problem.labels(Split::Rank).to_vec();
     Ok(RankTruth {
-        labels,
-        groups: Groups::from_keys(&keys),
+        labels: problem.labels(split).to_vec(),
+        groups: groups(problem, split),
         anchors,
     })
+}
+
+/// Which group each row of a split belongs to, in row order.
+pub(crate) fn groups(problem: &Problem, split: Split) -> Groups {
+    let rows = &problem.table(split).rows;
+    let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
+    Groups::from_keys(&keys)
 }
 
 /// Makes a whole file readable for sandboxes under its final name.

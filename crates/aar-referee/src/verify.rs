@@ -2,14 +2,16 @@
 
 use crate::board::{RankTruth, board, correctness};
 use crate::promotion::is_promoted;
-use crate::testbed::rank_truth;
+use crate::testbed::truth;
 use aar_core::board::{Board, Group, Replication};
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
 use aar_core::id::ProblemId;
+use aar_core::problem::Split;
 use aar_hub::ledger::Entry;
+use aar_hub::score::Scorer;
 use aar_hub::store::{STORE_DIR, Store};
-use aar_hub::verify::verify_run;
+use aar_hub::verify::{VerifiedAnswers, verify_answers, verify_run};
 use aar_problem::Problem;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -72,6 +74,20 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
             replications.len()
         ));
     }
+    if faults.is_empty() {
+        match recompute_answers(run_dir, &ledger.entries) {
+            Ok(VerifiedAnswers {
+                answers,
+                faults: wrong,
+            }) => {
+                faults.extend(wrong);
+                checked.push(format!(
+                    "feedback: {answers} answers, from stored predictions and the vault's labels"
+                ));
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
     Recomputed {
         entries: ledger.entries,
         head: ledger.head,
@@ -110,6 +126,22 @@ fn recompute_board(
         }
     }
     board(replications, truths, &read).map_err(|error| error.to_string())
+}
+
+/// Scores every evaluation again by the study's policy.
+fn recompute_answers(run_dir: &Path, entries: &[Entry]) -> Result<VerifiedAnswers, String> {
+    let Some(Event::StudyOpened { study, problems }) = entries.first().map(|entry| &entry.event)
+    else {
+        return Err("the ledger does not begin with the study's opening".to_owned());
+    };
+    let main = problems.first().ok_or("the study has no problem")?;
+    let problem =
+        Problem::open(&run_dir.join(&main.directory)).map_err(|error| error.to_string())?;
+    let dev = truth(&problem, Split::Dev).map_err(|error| error.to_string())?;
+    let scorer = Scorer::new(study.feedback, dev.anchors, dev.labels, dev.groups)
+        .map_err(|error| error.to_string())?;
+    let store = Store::at(&run_dir.join(STORE_DIR));
+    Ok(verify_answers(entries, &store, &scorer))
 }
 
 fn opened(entries: &[Entry]) -> &[OpenedProblem] {
@@ -160,7 +192,7 @@ fn verify_problem(run_dir: &Path, opened: &OpenedProblem) -> Result<RankTruth, V
     if !faults.is_empty() {
         return Err(faults);
     }
-    rank_truth(&problem).map_err(|error| vec![error.to_string()])
+    truth(&problem, Split::Rank).map_err(|error| vec![error.to_string()])
 }
 
 fn differences(

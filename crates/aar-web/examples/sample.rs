@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "the tests use the rest")]
 mod synthetic;
 
+use aar_core::feedback::FeedbackPolicy;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,6 +18,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(to.join(name), bytes)?;
     }
     let main = synthetic::problem("chat@1");
-    println!("{}", aar_web::short_board(&made.board, &main, true));
+    println!(
+        "{}",
+        aar_web::short_board(&made.board, &main, true, FeedbackPolicy::Floored)
+    );
     Ok(())
 }

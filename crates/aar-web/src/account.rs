@@ -1,12 +1,14 @@
 //! One pass over the ledger: who did what, when, at what cost, and what came of it.
 
 use crate::ReportError;
+use crate::meter::{LabelBits, label_bits};
 use aar_core::board::Replication;
 use aar_core::digest::Digest;
 use aar_core::event::{CANCELLED, Event, OpenedProblem, RunEnd};
 use aar_core::family::Family;
 use aar_core::finding::FindingKind;
 use aar_core::id::{EvaluationId, FindingId, Name, ProblemId, SnapshotId};
+use aar_core::problem::Split;
 use aar_core::study::Study;
 use std::collections::BTreeMap;
 
@@ -28,6 +30,8 @@ pub(crate) struct Account<'a> {
     pub(crate) failures: Vec<Failure<'a>>,
     /// Where each snapshot stands in `snapshots`.
     places: BTreeMap<SnapshotId, usize>,
+    /// What was released about labels, by split.
+    pub(crate) label_bits: BTreeMap<Split, LabelBits>,
     /// The tables' digests, once the study is closed.
     pub(crate) closed: Option<&'a BTreeMap<String, Digest>>,
 }
@@ -70,7 +74,7 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) at: u64,
     pub(crate) researcher: &'a Name,
     pub(crate) snapshot: SnapshotId,
-    /// What the researcher was told; none if the run failed.
+    /// The dev PGR that the researcher was told; none after *not improved*, and none if the run failed.
     pub(crate) pgr: Option<f64>,
 }
 
@@ -133,6 +137,7 @@ impl<'a> Account<'a> {
             findings: Vec::new(),
             failures: Vec::new(),
             places: BTreeMap::new(),
+            label_bits: label_bits(events.iter().map(|(_, _, event)| event)),
             closed: None,
         };
         for (seq, at, event) in events {
@@ -156,7 +161,7 @@ impl<'a> Account<'a> {
         self.places.get(&id).map(|&place| &self.snapshots[place])
     }
 
-    /// The highest feedback that the snapshot got, which is what a claim rests on.
+    /// The highest dev PGR that was told of the snapshot, which is what a claim rests on.
     pub(crate) fn best_feedback(&self, id: SnapshotId) -> Option<f64> {
         let told = self
             .evaluations
@@ -290,7 +295,7 @@ impl<'a> Account<'a> {
                 ..
             } => {
                 let failed = self.ended("evaluation", *snapshot, end);
-                let pgr = feedback.map(|told| told.rank_key());
+                let pgr = feedback.and_then(|told| told.pgr());
                 let snapshot = *snapshot;
                 self.evaluations.push(Evaluation {
                     seq,

@@ -15,6 +15,7 @@ mod climb;
 mod diversity;
 mod facts;
 mod lineage;
+mod meter;
 mod page;
 mod plot;
 mod shrink;
@@ -23,6 +24,7 @@ mod tables;
 mod terminal;
 mod text;
 
+pub use meter::{LabelBits, label_bits};
 pub use terminal::{board_json, short_board};
 
 use aar_core::board::Board;

@@ -7,6 +7,7 @@ use crate::table::{Cell, csv};
 use aar_core::board::{BoardRow, Group};
 use aar_core::family::Family;
 use aar_core::finding::FindingKind;
+use aar_core::problem::Split;
 use std::collections::BTreeMap;
 
 /// All tables by file name.
@@ -19,6 +20,7 @@ pub(crate) fn all(facts: &Facts<'_>) -> Result<BTreeMap<String, Vec<u8>>, Report
         ("methods.csv", methods(facts)?),
         ("diversity.csv", diversity(facts)?),
         ("budget.csv", budget(facts)?),
+        ("label_bits.csv", label_bits(facts)?),
         ("findings.csv", findings(facts)?),
     ];
     Ok(made
@@ -316,6 +318,25 @@ fn budget(facts: &Facts<'_>) -> Bytes {
             r.comments.into(),
             r.best_dev.into(),
             Cell::text(r.direction),
+        ]
+    });
+    csv(&header, &rows.collect::<Vec<_>>())
+}
+
+/// How much was released about the labels of each split.
+fn label_bits(facts: &Facts<'_>) -> Bytes {
+    let header = ["split", "released", "answers", "bits"];
+    let policy = facts.account.study.feedback;
+    let rows = facts.account.label_bits.iter().map(|(split, released)| {
+        let how = match split {
+            Split::Dev => Cell::text(policy),
+            _ => Cell::text("promoted or not"),
+        };
+        vec![
+            Cell::text(split),
+            how,
+            released.answers.into(),
+            released.bits.into(),
         ]
     });
     csv(&header, &rows.collect::<Vec<_>>())

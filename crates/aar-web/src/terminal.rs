@@ -2,6 +2,7 @@
 
 use crate::facts::{group_name, groups, on_problem};
 use aar_core::board::{Board, BoardRow, Group};
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::ProblemId;
 use std::fmt::Write;
 
@@ -16,7 +17,12 @@ pub fn board_json(board: &Board) -> Result<String, serde_json::Error> {
 /// The board in ASCII, at most 100 columns wide: the main problem's three groups, then for each
 /// transfer problem this study's methods and the best baseline.
 #[must_use]
-pub fn short_board(board: &Board, main: &ProblemId, practice: bool) -> String {
+pub fn short_board(
+    board: &Board,
+    main: &ProblemId,
+    practice: bool,
+    feedback: FeedbackPolicy,
+) -> String {
     let mark = if practice {
         " (practice problem: its answers are public)"
     } else {
@@ -29,6 +35,9 @@ pub fn short_board(board: &Board, main: &ProblemId, practice: bool) -> String {
         section(&mut text, group_name(group), &on_problem(rows, main), group);
     }
     text.push_str("Gain is the paired difference from the best baseline.\n");
+    text.push_str(&format!(
+        "Feedback on dev while the study ran: {feedback}.\n"
+    ));
     let mut others: Vec<&ProblemId> = groups(board)
         .into_iter()
         .flat_map(|(_, rows)| rows)

@@ -8,6 +8,7 @@ use aar_core::board::Board;
 use aar_core::digest::Digest;
 use aar_core::event::Event;
 use aar_core::family::Family;
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::SnapshotId;
 use aar_web::{Material, ReportError, Verification, board_json, digests, short_board};
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ fn assert_sound(made: &Made) -> String {
     for bad in ["NaN", "inf,", ">inf", "=\"inf"] {
         assert!(!report.html.contains(bad), "{bad}");
     }
-    assert_eq!(report.tables.len(), 8);
+    assert_eq!(report.tables.len(), 9);
     for (name, bytes) in &report.tables {
         let rows = parse(bytes);
         assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{name}");
@@ -190,6 +191,10 @@ fn tables_hold_what_the_page_shows() {
 
     assert_eq!(parse(&tables["transfer.csv"]).len(), 1 + 3 * (2 + 4));
     assert_eq!(parse(&tables["budget.csv"]).len(), 1 + 9);
+    let bits = parse(&tables["label_bits.csv"]);
+    let released: Vec<&str> = bits.iter().map(|row| &*row[1]).collect();
+    assert_eq!(released, ["released", "floored", "promoted or not"]);
+    assert!(bits[1][3].parse::<f64>().unwrap() > 1_000.0, "{bits:?}");
     assert_eq!(parse(&tables["diversity.csv"]).len(), 1 + 12);
     assert_eq!(parse(&tables["methods.csv"]).len(), 1 + 9 + 230);
     let evaluations: u64 = parse(&tables["diversity.csv"])[1..]
@@ -321,7 +326,7 @@ fn the_terminal_board_fits() {
     made.board.verified[0].method = "a".repeat(40).parse().unwrap();
     made.board.verified[1].pgr = 1e9;
     for board in [&made.board, &Board::default()] {
-        let text = short_board(board, &problem("chat@1"), true);
+        let text = short_board(board, &problem("chat@1"), true, FeedbackPolicy::Ladder);
         assert!(text.is_ascii());
         assert!(text.lines().all(|line| line.len() <= 100), "{text}");
         for group in [
@@ -331,9 +336,14 @@ fn the_terminal_board_fits() {
         ] {
             assert_eq!(text.matches(group).count(), 1);
         }
-        assert!(text.contains("practice problem"));
+        assert!(text.contains("practice problem") && text.contains(": ladder."));
     }
-    let text = short_board(&made.board, &problem("chat@1"), false);
+    let text = short_board(
+        &made.board,
+        &problem("chat@1"),
+        false,
+        FeedbackPolicy::Floored,
+    );
     assert!(!text.contains("practice") && text.contains("Transfer to math@1"));
     assert!(text.contains("(the best baseline)") && text.contains(" and 12 more"));
 }

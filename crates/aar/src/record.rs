@@ -3,13 +3,14 @@
 use aar_core::board::Board;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::SnapshotId;
-use aar_core::study::Isolation;
+use aar_core::study::{Isolation, Study};
 use aar_hub::snapshot;
 use aar_hub::store::{STORE_DIR, Store};
 use aar_referee::{PROMOTION_RULE, Recomputed};
 use aar_web::{Material, Report, Verification};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -49,21 +50,29 @@ impl Record {
 
     /// The main problem.
     pub(crate) fn main(&self) -> Result<&OpenedProblem> {
-        let opened = match self.events.first() {
-            Some((_, _, Event::StudyOpened { problems, .. })) => problems.first(),
-            _ => None,
-        };
-        opened.context("the ledger does not begin with the study's opening")
+        let (_, problems) = self.opening()?;
+        problems.first().context("the study has no problem")
+    }
+
+    /// The rule by which researchers were told their dev scores.
+    pub(crate) fn feedback(&self) -> Result<FeedbackPolicy> {
+        Ok(self.opening()?.0.feedback)
+    }
+
+    fn opening(&self) -> Result<(&Study, &[OpenedProblem])> {
+        match self.events.first() {
+            Some((_, _, Event::StudyOpened { study, problems })) => {
+                Ok((study.as_ref(), problems.as_slice()))
+            }
+            _ => bail!("the ledger does not begin with the study's opening"),
+        }
     }
 
     /// What a reader of the board must know before its figures.
     pub(crate) fn warnings(&self) -> Vec<&'static str> {
-        let isolated = match self.events.first() {
-            Some((_, _, Event::StudyOpened { study, .. })) => {
-                study.isolation == Isolation::Required
-            }
-            _ => true,
-        };
+        let isolated = self
+            .opening()
+            .is_ok_and(|(study, _)| study.isolation == Isolation::Required);
         let mut warnings = Vec::new();
         if !isolated {
             warnings.push("methods ran without isolation and could read every label");

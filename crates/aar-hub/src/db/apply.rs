@@ -224,6 +224,7 @@ pub(crate) fn apply(
             snapshot,
             end,
             feedback,
+            outputs,
             compute_seconds,
             ..
         } => {
@@ -231,16 +232,17 @@ pub(crate) fn apply(
             let claimed = claims_improvement(db, *snapshot, feedback.as_ref())?;
             db.execute(
                 "UPDATE evaluations SET state = ?2, reason = ?3, feedback = ?4, score = ?5,
-                 claimed = ?6, compute_seconds = ?7, ended_at = ?8 WHERE id = ?1",
+                 claimed = ?6, compute_seconds = ?7, ended_at = ?8, outputs = ?9 WHERE id = ?1",
                 (
                     signed(evaluation.0)?,
                     state,
                     reason,
                     feedback.as_ref().map(json).transpose()?,
-                    feedback.as_ref().map(Feedback::rank_key),
+                    feedback.as_ref().and_then(Feedback::pgr),
                     claimed,
                     compute_seconds,
                     at,
+                    json(outputs)?,
                 ),
             )?;
             // An answer is paid for, and a failure beyond as many as there may be answers; the
@@ -307,8 +309,9 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// Does dev feedback call this better than the incumbent of the moment? Before there is one, any
-/// answer is a claim: replicating too much is the safe side. Baselines claim nothing.
+/// Is this a claim? On the Ladder, if it was answered *improved*; where values are told, if its value is above
+/// the incumbent's of the moment, and before there is one any answer is: replicating too much is the
+/// safe side. Baselines claim nothing.
 fn claims_improvement(
     db: &Connection,
     snapshot: SnapshotId,
@@ -321,8 +324,13 @@ fn claims_improvement(
     if record.is_some_and(|record| record.researcher.as_str() == read::BASELINE) {
         return Ok(false);
     }
-    let incumbent = read::incumbent(db)?;
-    Ok(incumbent.is_none_or(|row| feedback.rank_key() > row.feedback.rank_key()))
+    match feedback {
+        Feedback::Ladder { improved } => Ok(improved.is_some()),
+        Feedback::Floored { pgr } => {
+            let incumbent = read::incumbent(db)?.and_then(|row| row.feedback.pgr());
+            Ok(incumbent.is_none_or(|best| *pgr > best))
+        }
+    }
 }
 
 /// Changes a researcher's counters, `change` being part of an SQL statement written above.

@@ -156,6 +156,27 @@ pub(crate) fn evaluation_seeds(db: &Connection, id: EvaluationId) -> Result<Opti
     )
 }
 
+/// The stored predictions of an answered evaluation, one for each seed.
+pub(crate) fn evaluation_outputs(db: &Connection, id: EvaluationId) -> Result<Vec<Digest>> {
+    let sql = "SELECT outputs FROM evaluations WHERE id = ?1 AND outputs IS NOT NULL";
+    one(db, sql, [signed(id.0)?], |row| json(row.get(0)?))?
+        .ok_or_else(|| HubError::Record(format!("evaluation {id} has no stored predictions")))
+}
+
+/// When the researcher asked for each evaluation that was answered or waits, oldest first.
+pub(crate) fn asked_at(db: &Connection, researcher: &Name) -> Result<Vec<u64>> {
+    let sql = "SELECT requested_at FROM evaluations WHERE researcher = ?1 AND state != 'failed'
+               ORDER BY requested_at";
+    all(db, sql, [researcher.as_str()], |row| unsigned(row.get(0)?))
+}
+
+/// Evaluations that all researchers together have spent or reserved.
+pub(crate) fn team_evaluations(db: &Connection) -> Result<u64> {
+    let sql = "SELECT COALESCE(SUM(evaluations + evaluations_reserved), 0) FROM spending
+               WHERE researcher != ?1";
+    unsigned(db.query_row(sql, [BASELINE], |row| row.get(0))?)
+}
+
 /// One run that waits, with what its place in the queue depends on.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingRun {

@@ -43,7 +43,9 @@ impl IntoResponse for Refusal {
             HubError::Conflict(_) | HubError::Closing { .. } => StatusCode::CONFLICT,
             HubError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             HubError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            HubError::Budget { .. } | HubError::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            HubError::Budget { .. } | HubError::Rate { .. } | HubError::Busy { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let error = if status == StatusCode::INTERNAL_SERVER_ERROR {

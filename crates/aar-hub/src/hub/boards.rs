@@ -39,9 +39,9 @@ impl Hub {
         read::incumbent(&*self.read()?)
     }
 
-    /// The best claim that no replication has answered yet: an evaluation whose feedback was above
-    /// the incumbent's when it ended. Without an incumbent every answer is a claim, so evaluate
-    /// the baselines first.
+    /// The best claim that no replication has answered yet: an evaluation that was answered
+    /// *improved*, or whose value was above the incumbent's when it ended. Where values are told and
+    /// there is no incumbent every answer is a claim, so evaluate the baselines first.
     ///
     /// # Errors
     /// If the index cannot be read.

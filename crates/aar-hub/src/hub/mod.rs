@@ -23,6 +23,7 @@ pub use queue::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 use crate::db;
 use crate::error::{HubError, Result};
 use crate::ledger::{Entry, LEDGER_FILE, Ledger, LedgerError, Opened};
+use crate::score::Scorer;
 use crate::store::{STORE_DIR, Store};
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
@@ -30,7 +31,7 @@ use aar_core::id::{Name, Seed};
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_core::study::Study;
-use aar_stats::Anchors;
+use aar_stats::{Anchors, Groups};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct HubSetup {
     /// The true labels of the main problem's `dev` rows, in row order.
     pub dev_labels: Vec<Label>,
+    /// The groups of those rows: what is compared on them varies over groups, not over rows.
+    pub dev_groups: Groups,
     /// The teacher seeds of every evaluation, the same for all, so that answers can be compared in
     /// pairs.
     pub seeds: Vec<Seed>,
@@ -79,7 +82,9 @@ pub struct Hub {
     store: Store,
     study: Study,
     problems: Vec<OpenedProblem>,
-    anchors: Anchors,
+    /// When the study was opened: from then on the hub's clock counts study time.
+    opened_at: u64,
+    scorer: Scorer,
     setup: HubSetup,
     /// Declared, and so closed, before the writer: who closes last tidies the index's files.
     reader: Mutex<Connection>,
@@ -170,7 +175,7 @@ impl Hub {
                 "the ledger does not begin with the study's opening",
             ));
         };
-        let anchors = check_setup(study, problems, &setup)?;
+        let scorer = check_setup(study, problems, &setup)?;
         let store = Store::open(&run_dir.join(STORE_DIR))?;
         let index = run_dir.join(db::INDEX_FILE);
         let mut db = db::open_writer(&index)?;
@@ -182,7 +187,8 @@ impl Hub {
             store,
             study: study.as_ref().clone(),
             problems: problems.clone(),
-            anchors,
+            opened_at: *opened_at,
+            scorer,
             setup,
             writer: Mutex::new(Writer {
                 ledger,
@@ -323,15 +329,12 @@ fn is_closing(event: &Event) -> bool {
     matches!(event, Event::StudyClosed { .. })
 }
 
-/// Checks that what the trusted process brings fits the study, and gives the dev anchors.
-fn check_setup(study: &Study, problems: &[OpenedProblem], setup: &HubSetup) -> Result<Anchors> {
+/// Checks that what the trusted process brings fits the study, and gives what scores its evaluations.
+fn check_setup(study: &Study, problems: &[OpenedProblem], setup: &HubSetup) -> Result<Scorer> {
     let main = problems
         .first()
         .ok_or_else(|| HubError::invalid("a study needs a problem"))?;
     study.validate().map_err(HubError::Invalid)?;
-    if setup.dev_labels.is_empty() {
-        return Err(HubError::invalid("there are no dev labels"));
-    }
     let distinct: BTreeSet<_> = setup.seeds.iter().collect();
     if distinct.len() != setup.seeds.len() || distinct.len() != study.evaluation_seeds {
         return Err(HubError::invalid(format!(
@@ -350,8 +353,10 @@ fn check_setup(study: &Study, problems: &[OpenedProblem], setup: &HubSetup) -> R
         .anchors
         .get(&Split::Dev)
         .ok_or_else(|| HubError::invalid(format!("problem {} has no dev anchors", main.id)))?;
-    Anchors::new(anchors.weak, anchors.ceiling)
-        .map_err(|error| HubError::invalid(format!("dev anchors of {}: {error}", main.id)))
+    let anchors = Anchors::new(anchors.weak, anchors.ceiling)
+        .map_err(|error| HubError::invalid(format!("dev anchors of {}: {error}", main.id)))?;
+    let (labels, groups) = (setup.dev_labels.clone(), setup.dev_groups.clone());
+    Scorer::new(study.feedback, anchors, labels, groups)
 }
 
 /// Applies to the index what it lacks of the ledger, and says how many events that were.

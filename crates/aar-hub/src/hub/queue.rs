@@ -9,10 +9,11 @@ use crate::snapshot::Files;
 use aar_core::budget::Resource;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, RunEnd};
-use aar_core::feedback::Feedback;
+use aar_core::feedback::{Feedback, FeedbackPolicy};
 use aar_core::id::{EvaluationId, ExperimentId, Name, Seed, SnapshotId};
 use aar_core::row::Label;
-use std::collections::BTreeMap;
+use rusqlite::Connection;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Of an experiment's output only this many bytes are kept: its end.
@@ -153,7 +154,8 @@ impl Hub {
     }
 
     /// Scores an evaluation's predictions, records the answer and charges for it. A failed one
-    /// costs no evaluation until as many have failed as the budget has evaluations. Gives what the researcher is told.
+    /// costs no evaluation until as many have failed as the budget has evaluations. Gives what the
+    /// researcher is told.
     ///
     /// # Errors
     /// If there is no such evaluation, or it has ended, if the predictions do not fit the rows
@@ -165,14 +167,11 @@ impl Hub {
         compute_seconds: f64,
     ) -> Result<Option<Feedback>> {
         check_seconds(compute_seconds)?;
-        let (feedback, outputs, end) = match outcome {
+        let (predictions, outputs, end) = match outcome {
             EvaluationOutcome::Predictions(predictions) => {
-                let feedback = self.score(&predictions)?;
-                (
-                    Some(feedback),
-                    self.store_predictions(&predictions)?,
-                    RunEnd::Good,
-                )
+                self.check_shape(&predictions)?;
+                let outputs = self.store_predictions(&predictions)?;
+                (Some(predictions), outputs, RunEnd::Good)
             }
             EvaluationOutcome::Failed(reason) => (
                 None,
@@ -183,6 +182,11 @@ impl Hub {
             ),
         };
         let mut writer = self.write()?;
+        // Scored under the writer's lock, in the ledger's order: of two that end at once the second
+        // is compared with what the first has become.
+        let feedback = predictions
+            .map(|predictions| self.score(&writer.db, id, &predictions))
+            .transpose()?;
         self.end_evaluation(&mut writer, id, end, feedback, outputs, compute_seconds)?;
         self.running()?.remove(&Run::Evaluation(id));
         Ok(feedback)
@@ -327,14 +331,47 @@ impl Hub {
         self.commit(writer, &[ended])
     }
 
-    fn score(&self, predictions: &[Vec<Label>]) -> Result<Feedback> {
-        let (seeds, labels) = (self.setup.seeds.len(), &self.setup.dev_labels);
-        if predictions.len() != seeds || predictions.iter().any(|one| one.len() != labels.len()) {
-            let rows = labels.len();
+    fn check_shape(&self, predictions: &[Vec<Label>]) -> Result<()> {
+        let (seeds, rows) = (self.setup.seeds.len(), self.scorer.rows());
+        if predictions.len() != seeds || predictions.iter().any(|one| one.len() != rows) {
             let why = format!("an evaluation needs {seeds} times {rows} predictions");
             return Err(HubError::Invalid(why));
         }
-        score::feedback(self.study.feedback, &self.anchors, labels, predictions)
+        Ok(())
+    }
+
+    fn score(
+        &self,
+        db: &Connection,
+        id: EvaluationId,
+        predictions: &[Vec<Label>],
+    ) -> Result<Feedback> {
+        let leader = self
+            .ladder_leader(db)?
+            .map(|leader| {
+                let outputs = read::evaluation_outputs(db, leader)?;
+                let stored = outputs.into_iter().map(|output| self.predictions(output));
+                stored.collect::<Result<Vec<_>>>()
+            })
+            .transpose()?;
+        if leader.is_none() && self.scorer.policy() == FeedbackPolicy::Ladder {
+            let view = read::evaluation(db, id)?
+                .ok_or_else(|| HubError::not_found(format!("evaluation {id}")))?;
+            check_starts(&view.researcher)?;
+        }
+        self.scorer.feedback(leader.as_deref(), predictions)
+    }
+
+    /// The evaluation that a new one is compared with; none before the Ladder has started, and none
+    /// under another policy.
+    pub(super) fn ladder_leader(&self, db: &Connection) -> Result<Option<EvaluationId>> {
+        if self.scorer.policy() != FeedbackPolicy::Ladder {
+            return Ok(None);
+        }
+        let answered = read::provisional(db)?
+            .into_iter()
+            .map(|row| (row.evaluation, row.snapshot, row.feedback));
+        Ok(score::leader(answered, &BTreeSet::new()))
     }
 
     /// Stores predictions, one blob for each seed.
@@ -359,6 +396,15 @@ pub(super) fn beginning(mut reason: String) -> String {
     let end = (0..=MAX_REASON.min(reason.len())).rfind(|&at| reason.is_char_boundary(at));
     reason.truncate(end.unwrap_or(0));
     reason
+}
+
+/// The Ladder starts at a baseline and nowhere else: what starts it is told its value.
+pub(super) fn check_starts(researcher: &Name) -> Result<()> {
+    if researcher.as_str() == read::BASELINE {
+        return Ok(());
+    }
+    let why = "the Ladder has not started: the vanilla baseline is to be evaluated first";
+    Err(HubError::Conflict(why.to_owned()))
 }
 
 fn check_unended(state: RunState, what: impl Fn() -> String) -> Result<()> {

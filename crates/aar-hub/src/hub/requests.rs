@@ -1,11 +1,13 @@
 //! Asking for runs, and what that costs.
 
+use super::queue::check_starts;
 use super::{Hub, Run, Writer};
 use crate::api::{BudgetView, EvaluationView, ExperimentView, ResearcherView, RunState, StudyView};
 use crate::db::read;
 use crate::error::{HubError, Result};
 use aar_core::budget::Resource;
 use aar_core::event::Event;
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{EvaluationId, ExperimentId, Name, SnapshotId};
 use std::time::{Duration, Instant};
 
@@ -48,7 +50,8 @@ impl Hub {
     /// about to be, is answered by that evaluation and costs nothing.
     ///
     /// # Errors
-    /// If there is no such snapshot, a budget is spent, or the study is closing.
+    /// If there is no such snapshot, a budget is spent, the researcher asks too fast, the Ladder has not
+    /// started, or the study is closing.
     pub fn request_evaluation(
         &self,
         researcher: &Name,
@@ -83,9 +86,16 @@ impl Hub {
             drop(writer);
             return self.evaluation(known.id);
         }
+        if self.study.feedback == FeedbackPolicy::Ladder
+            && self.ladder_leader(&writer.db)?.is_none()
+        {
+            check_starts(researcher)?;
+        }
         if limited {
             writer.check_open(self.now(), "evaluations")?;
             self.check_budget(&writer, researcher, Resource::Evaluations)?;
+            self.check_budget(&writer, researcher, Resource::TeamEvaluations)?;
+            self.check_rate(&writer, researcher)?;
         }
         let evaluation = EvaluationId(read::next_id(&writer.db, "evaluations")?);
         let requested = Event::EvaluationRequested {
@@ -178,12 +188,21 @@ impl Hub {
     /// If the index cannot be read.
     pub fn budget(&self, researcher: &Name) -> Result<BudgetView> {
         let seconds_left = self.seconds_left()?;
-        let account = read::account(&*self.read()?, researcher)?;
+        let db = self.read()?;
+        let account = read::account(&db, researcher)?;
+        let team = read::team_evaluations(&db)?;
+        let asked = read::asked_at(&db, researcher)?;
         Ok(BudgetView {
             budget: self.study.budget,
             spent: account.spent,
             reserved_evaluations: account.reserved_evaluations,
             reserved_experiments: account.reserved_experiments,
+            team_evaluations_left: self.study.team_evaluations.saturating_sub(team),
+            evaluation_wait_seconds: self.study.rate.wait_seconds(
+                self.opened_at,
+                &asked,
+                self.now(),
+            ),
             closing: seconds_left <= 0.0,
             seconds_left,
         })
@@ -243,7 +262,7 @@ impl Hub {
         })
     }
 
-    /// Refuses if one more of `resource`, or any computing, would pass the researcher's budget.
+    /// Refuses if one more of `resource`, or any computing, would pass a budget.
     fn check_budget(&self, writer: &Writer, researcher: &Name, resource: Resource) -> Result<()> {
         let (account, budget) = (read::account(&writer.db, researcher)?, self.study.budget);
         let spent = account.spent;
@@ -255,6 +274,10 @@ impl Hub {
             Resource::Evaluations => (
                 spent.evaluations + account.reserved_evaluations,
                 budget.evaluations,
+            ),
+            Resource::TeamEvaluations => (
+                read::team_evaluations(&writer.db)?,
+                self.study.team_evaluations,
             ),
             Resource::ComputeSeconds => (0, 1),
         };
@@ -274,5 +297,15 @@ impl Hub {
             });
         }
         Ok(())
+    }
+
+    /// Refuses if the researcher asks faster than the study lets it.
+    fn check_rate(&self, writer: &Writer, researcher: &Name) -> Result<()> {
+        let (asked, rate) = (read::asked_at(&writer.db, researcher)?, self.study.rate);
+        let seconds = rate.wait_seconds(self.opened_at, &asked, self.now());
+        if seconds <= 0.0 {
+            return Ok(());
+        }
+        Err(HubError::Rate { rate, seconds })
     }
 }

@@ -1,7 +1,7 @@
 //! Budgets are hard, also when everybody pulls at once.
 
 use crate::support::{Lab, finish, labels, study};
-use aar_core::budget::{Budget, Resource};
+use aar_core::budget::{Budget, EvaluationRate, Resource};
 use aar_core::event::RunEnd;
 use aar_core::study::Study;
 use aar_hub::HubError;
@@ -246,4 +246,78 @@ fn the_trusted_side_cannot_record_nonsense() {
     assert!(lab.hub.finish_experiment(run, outcome).is_err(), "twice");
     let kept = lab.hub.experiment(&ada, run).unwrap().output.unwrap();
     assert!(kept.len() <= 8 << 10 && kept.ends_with('ä') && !kept.contains("start"));
+}
+
+#[test]
+fn all_researchers_together_get_what_the_team_has() {
+    let lab = Lab::of(&Study {
+        team_evaluations: 4,
+        researchers: 6,
+        ..study()
+    });
+    let team: Vec<_> = (0..6).map(|n| lab.join(&format!("r{n}"))).collect();
+    let snapshots: Vec<_> = (0..6)
+        .map(|n| lab.store(&team[n], &format!("m{n}")))
+        .collect();
+    let ask = |n: usize| lab.hub.request_evaluation(&team[n], snapshots[n]);
+    for n in 0..4 {
+        ask(n).unwrap();
+    }
+    let refused = ask(4).unwrap_err();
+    let expected = Resource::TeamEvaluations;
+    assert!(
+        matches!(refused, HubError::Budget { resource, .. } if resource == expected),
+        "{refused}"
+    );
+    assert_eq!(lab.hub.budget(&team[5]).unwrap().evaluations_left(), 0);
+    // A failed one makes room for one, an answered one for none; the record answers for nothing.
+    let mut fail = true;
+    while let Some(job) = lab.hub.next_job().unwrap() {
+        let Run::Evaluation(id) = job.run else {
+            continue;
+        };
+        if std::mem::take(&mut fail) {
+            let outcome = EvaluationOutcome::Failed("no predictions".to_owned());
+            lab.hub.finish_evaluation(id, outcome, 1.0).unwrap();
+        } else {
+            finish(&lab.hub, &job, 10);
+        }
+    }
+    assert_eq!(lab.hub.budget(&team[5]).unwrap().evaluations_left(), 1);
+    ask(4).unwrap();
+    assert!(ask(5).is_err());
+    ask(1).unwrap();
+}
+
+#[test]
+fn one_may_ask_no_faster_than_the_rate_and_failures_give_their_turn_back() {
+    let lab = Lab::of(&Study {
+        rate: EvaluationRate {
+            burst: 2,
+            per_hour: 60.0,
+        },
+        ..study()
+    });
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let ask = |who, method: &str| {
+        let snapshot = lab.store(who, method);
+        lab.hub.request_evaluation(who, snapshot)
+    };
+    ask(&ada, "one").unwrap();
+    let two = ask(&ada, "two").unwrap();
+    let refused = ask(&ada, "three").unwrap_err();
+    assert!(matches!(refused, HubError::Rate { .. }), "{refused}");
+    let wait = lab.hub.budget(&ada).unwrap().evaluation_wait_seconds;
+    assert!((59.0..=60.0).contains(&wait), "{wait}");
+    ask(&bob, "his").unwrap();
+    // Asking again for what is known is no new question.
+    assert_eq!(ask(&ada, "two").unwrap(), two);
+
+    lab.time.fetch_add(61_000, Ordering::SeqCst);
+    ask(&ada, "three").unwrap();
+    assert!(ask(&ada, "four").is_err());
+    let outcome = EvaluationOutcome::Failed("no predictions".to_owned());
+    lab.hub.finish_evaluation(two.id, outcome, 1.0).unwrap();
+    ask(&ada, "four").unwrap();
+    assert!(ask(&ada, "five").is_err());
 }

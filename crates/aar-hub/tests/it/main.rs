@@ -8,6 +8,7 @@
 mod budgets;
 mod endpoints;
 mod forum;
+mod ladder;
 mod ledger;
 mod nominations;
 mod queue;

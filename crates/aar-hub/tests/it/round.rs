@@ -53,7 +53,7 @@ fn from_joining_to_the_board() {
         .unwrap();
     assert_eq!(answer.state, RunState::Good);
     // 701 of 1,000 right is .70 after flooring.
-    let told = answer.feedback.unwrap().rank_key();
+    let told = answer.feedback.unwrap().pgr().unwrap();
     let expected = (0.70 - support::WEAK) / (support::CEILING - support::WEAK);
     assert!((told - expected).abs() < 1e-12, "{told} {expected}");
     let worked = worker.join().unwrap();

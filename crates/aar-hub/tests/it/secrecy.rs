@@ -159,7 +159,15 @@ fn all_accuracies_of_one_step_get_one_answer() {
     for wrong in [200, 205, 209, 210] {
         let snapshot = lab.store(&ada, &format!("m{wrong}"));
         let id = lab.evaluate(&ada, snapshot, wrong);
-        answers.push(lab.hub.evaluation(id).unwrap().feedback.unwrap().rank_key());
+        answers.push(
+            lab.hub
+                .evaluation(id)
+                .unwrap()
+                .feedback
+                .unwrap()
+                .pgr()
+                .unwrap(),
+        );
     }
     // .800 | .795, .791, .790
     assert!(answers[0] > answers[1] && answers[1] == answers[2] && answers[2] == answers[3]);

@@ -10,6 +10,7 @@ use aar_hub::api::NewSnapshot;
 use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 use aar_hub::snapshot::Files;
 use aar_hub::{Client, Hub, HubSetup};
+use aar_stats::Groups;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub(crate) fn setup(time: &Arc<AtomicU64>) -> HubSetup {
     let time = time.clone();
     HubSetup {
         dev_labels: labels(),
+        dev_groups: Groups::singletons(ROWS as u32),
         seeds: (900_001..900_006).map(Seed).collect(),
         experiment_seed: EXPERIMENT_SEED,
         clock: Arc::new(move || time.fetch_add(1, Ordering::SeqCst)),
@@ -99,8 +101,14 @@ impl Lab {
 
     /// Ends the process, as far as the hub can tell, and starts it again.
     pub(crate) fn reopen(self) -> Self {
+        self.reopen_after(|| {})
+    }
+
+    /// The same, with something done to the run directory in between.
+    pub(crate) fn reopen_after(self, change: impl FnOnce()) -> Self {
         let Self { dir, hub, time } = self;
         drop(Arc::try_unwrap(hub).expect("nobody else holds the hub"));
+        change();
         let (hub, _) = Hub::open(dir.path(), setup(&time)).unwrap();
         Self {
             dir,

@@ -2,6 +2,7 @@
 
 use crate::run::Run;
 use aar_core::digest::Digest;
+use aar_core::feedback::FeedbackPolicy;
 use aar_hub::ledger::LEDGER_FILE;
 use aar_referee::recompute;
 use std::fs;
@@ -53,6 +54,7 @@ fn an_unchanged_run_has_no_fault_and_says_what_was_checked() {
         "store: ",
         "tiny@1: 20 files and 4 label commitments",
         "board: 4 rows",
+        "feedback: 0 answers",
     ] {
         assert!(checked.contains(part), "{part}: {checked}");
     }
@@ -120,4 +122,21 @@ fn whatever_is_missing_is_named() {
     assert_eq!(faults(&run), Vec::<String>::new());
     let nothing = recompute(&run.dir.join("nowhere"), Some(Digest::ZERO));
     assert!(!nothing.faults.is_empty());
+}
+
+#[test]
+fn answers_that_the_vaults_labels_do_not_give_are_named() {
+    let wrong = [40, 20, 50, 10];
+    for policy in [FeedbackPolicy::Floored, FeedbackPolicy::Ladder] {
+        let honest = recompute(&Run::scored(policy, true, wrong).dir, None);
+        assert_eq!(honest.faults, Vec::<String>::new());
+        let checked = honest.checked.join("\n");
+        assert!(checked.contains("feedback: 4 answers"), "{checked}");
+        let found = recompute(&Run::scored(policy, false, wrong).dir, None);
+        let named = found
+            .faults
+            .iter()
+            .filter(|fault| fault.contains(": evaluation "));
+        assert!(named.count() > 0, "{policy}: {:?}", found.faults);
+    }
 }

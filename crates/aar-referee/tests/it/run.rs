@@ -3,14 +3,16 @@
 use crate::tiny;
 use aar_core::board::Group;
 use aar_core::event::OpenedProblem;
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{Seed, SnapshotId};
 use aar_core::method::METHOD_FILE;
 use aar_core::problem::{ItemKind, Split, SplitAnchors};
 use aar_core::row::Label;
 use aar_core::study::Study;
-use aar_hub::hub::NewReplication;
+use aar_hub::hub::{EvaluationOutcome, NewReplication};
 use aar_hub::{Hub, HubSetup};
 use aar_problem::Problem;
+use aar_stats::Groups;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,21 +36,64 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new() -> Self {
+        Self::with(&Study::default(), true, |hub, problem| {
+            for (name, group, wrong) in METHODS {
+                let snapshot = store(hub, name, group);
+                hub.record_replication(replication(problem, snapshot, group, wrong))
+                    .unwrap();
+            }
+        })
+    }
+
+    /// A run in which a baseline and then three of a study's methods were scored on dev, each with so many
+    /// wrong predictions of 80. With `honest` false the hub held other labels than those of the vault.
+    pub(crate) fn scored(policy: FeedbackPolicy, honest: bool, wrong: [usize; 4]) -> Self {
+        let study = Study {
+            feedback: policy,
+            ..Study::default()
+        };
+        Self::with(&study, honest, |hub, problem| {
+            for (number, wrong) in wrong.into_iter().enumerate() {
+                let name = format!("m{number}");
+                let asked = if number == 0 {
+                    let snapshot = store(hub, &name, Group::Baseline);
+                    hub.request_baseline_evaluation(snapshot)
+                } else {
+                    let snapshot = store(hub, &name, Group::Study);
+                    hub.request_evaluation(&"r1".parse().unwrap(), snapshot)
+                };
+                let truth = problem.labels(Split::Dev).iter().enumerate();
+                let flip = |(row, label): (usize, &Label)| match row < wrong {
+                    true => label.flipped(),
+                    false => *label,
+                };
+                let all = vec![truth.map(flip).collect(); 5];
+                let outcome = EvaluationOutcome::Predictions(all);
+                hub.finish_evaluation(asked.unwrap().id, outcome, 1.0)
+                    .unwrap();
+            }
+        })
+    }
+
+    fn with(study: &Study, honest: bool, happen: impl FnOnce(&Hub, &Problem)) -> Self {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("run");
         let (problem, opened) = problem(&dir);
+        let mut dev_labels = problem.labels(Split::Dev).to_vec();
+        if !honest {
+            dev_labels.reverse();
+        }
+        let rows = &problem.table(Split::Dev).rows;
+        let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
         let setup = HubSetup {
-            dev_labels: problem.labels(Split::Dev).to_vec(),
+            dev_labels,
+            dev_groups: Groups::from_keys(&keys),
             seeds: (1..=5).map(Seed).collect(),
             experiment_seed: Seed(6),
             clock: Arc::new(|| 1_763_722_800_000),
         };
-        let hub = Hub::create(&dir, &Study::default(), &[opened], setup).unwrap();
-        for (name, group, wrong) in METHODS {
-            let snapshot = store(&hub, name, group);
-            hub.record_replication(replication(&problem, snapshot, group, wrong))
-                .unwrap();
-        }
+        let hub = Hub::create(&dir, study, &[opened], setup).unwrap();
+        happen(&hub, &problem);
         hub.close(BTreeMap::new()).unwrap();
         Self { _home: home, dir }
     }

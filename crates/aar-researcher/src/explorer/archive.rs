@@ -2,7 +2,7 @@
 
 use super::blend;
 use super::parts::Parts;
-use super::surrogate::{Expectation, Surrogate};
+use super::surrogate::{Answer, Expectation, Surrogate};
 use aar_core::digest::Digest;
 use aar_core::id::{FindingId, Name, SnapshotId};
 use aar_core::recipe::Recipe;
@@ -39,13 +39,20 @@ pub(super) struct Entry {
     /// Where it is stored.
     pub(super) snapshot: Option<SnapshotId>,
     /// The hub's answer.
-    pub(super) pgr: Option<f64>,
+    pub(super) answer: Option<Answer>,
     /// Did it fail, or was it dropped after its trial?
     pub(super) failed: bool,
     /// The finding that shared it.
     pub(super) finding: Option<FindingId>,
     /// Its answer shrunk towards its neighbours', less what its parts cost; as of the last refit.
     worth: f64,
+}
+
+impl Entry {
+    /// The dev PGR that was told, if one was.
+    pub(super) fn pgr(&self) -> Option<f64> {
+        self.answer.and_then(Answer::value)
+    }
 }
 
 /// All recipes known, in the order in which they became known.
@@ -77,7 +84,7 @@ impl Archive {
             parts: blend::parts(recipe),
             author: author.clone(),
             snapshot: None,
-            pgr: None,
+            answer: None,
             failed: false,
             finding: None,
             worth: 0.0,
@@ -109,10 +116,11 @@ impl Archive {
 
     /// Learns from all answers so far. To be called after new ones came in.
     pub(super) fn refit(&mut self) {
-        let answers = self.entries.iter().filter_map(|entry| entry.pgr);
-        let floor = answers.fold(0.0, f64::min) - FAILURE;
-        let answer = |entry: &Entry| entry.pgr.or(entry.failed.then_some(floor));
-        let (places, known): (Vec<usize>, Vec<(Parts, f64)>) = self
+        let told = self.entries.iter().filter_map(Entry::pgr);
+        let floor = told.fold(0.0, f64::min) - FAILURE;
+        let failure = Answer::Value(floor);
+        let answer = |entry: &Entry| entry.answer.or(entry.failed.then_some(failure));
+        let (places, known): (Vec<usize>, Vec<(Parts, Answer)>) = self
             .entries
             .iter()
             .enumerate()
@@ -140,11 +148,11 @@ impl Archive {
             .map(|(place, _)| place)
     }
 
-    /// The highest answer, as it is.
+    /// The highest value told, as it is.
     pub(super) fn highest(&self, whose: Whose) -> Option<f64> {
         let answers = self
             .scored(whose)
-            .filter_map(|place| self.entries[place].pgr);
+            .filter_map(|place| self.entries[place].pgr());
         answers.max_by(f64::total_cmp)
     }
 
@@ -180,7 +188,7 @@ impl Archive {
                 Whose::Shared => entry.author != self.me && entry.finding.is_some(),
                 Whose::Any => true,
             };
-            right && entry.pgr.is_some()
+            right && entry.answer.is_some()
         };
         (0..self.entries.len()).filter(wanted)
     }
@@ -209,7 +217,7 @@ mod tests {
         let mut archive = Archive::new(me.clone());
         for (recipe, pgr) in known {
             let place = archive.place(recipe, &me);
-            archive.entry_mut(place).pgr = Some(*pgr);
+            archive.entry_mut(place).answer = Some(Answer::Value(*pgr));
         }
         archive.refit();
         archive
@@ -250,6 +258,25 @@ mod tests {
         let far = [Refine::Reweight { power: 1.0 }];
         let expect = |steps: &[Refine]| archive.expect(&recipe(0.1, steps)).mean;
         assert!(expect(&near) < expect(&far));
+    }
+
+    #[test]
+    fn what_was_not_improved_is_no_failure_and_may_be_built_upon() {
+        let mut archive = archive(&[(recipe(0.1, &[]), 0.3)]);
+        let me = archive.me.clone();
+        let [heard, broken] = [1.0, 2.0].map(|power| {
+            let step = [Refine::Reweight { power }];
+            archive.place(&recipe(0.1, &step), &me)
+        });
+        archive.entry_mut(heard).answer = Some(Answer::Below(0.4));
+        archive.entry_mut(broken).failed = true;
+        archive.refit();
+        assert_eq!(archive.best(Whose::Mine), Some(0));
+        assert_eq!(archive.highest(Whose::Mine), Some(0.3));
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut drawn = || archive.draw(Whose::Mine, 0.0, &mut rng);
+        let drawn: Vec<Option<usize>> = (0..300).map(|_| drawn()).collect();
+        assert!(drawn.contains(&Some(heard)) && !drawn.contains(&Some(broken)));
     }
 
     #[test]

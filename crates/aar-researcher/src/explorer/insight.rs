@@ -70,7 +70,7 @@ pub(super) fn insights(archive: &Archive) -> Vec<Insight> {
     let scored: Vec<(bool, &Entry, f64)> = (0..archive.entries().len())
         .filter_map(|place| {
             let entry = archive.entry(place);
-            Some((archive.is_mine(place), entry, entry.pgr?))
+            Some((archive.is_mine(place), entry, entry.pgr()?))
         })
         .collect();
     for (later, &(mine, one, one_pgr)) in scored.iter().enumerate() {
@@ -101,7 +101,7 @@ pub(super) fn tendencies(archive: &Archive) -> Vec<Tendency> {
     let scored: Vec<(BTreeSet<String>, f64)> = archive
         .entries()
         .iter()
-        .filter_map(|entry| Some((features(entry), entry.pgr?)))
+        .filter_map(|entry| Some((features(entry), entry.pgr()?)))
         .collect();
     let all: BTreeSet<&String> = scored.iter().flat_map(|(features, _)| features).collect();
     let mut found: Vec<(f64, Tendency)> = all
@@ -261,6 +261,7 @@ fn theme(place: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explorer::surrogate::Answer;
     use aar_core::id::Name;
     use aar_core::recipe::{Recipe, Refine};
 
@@ -281,7 +282,8 @@ mod tests {
                 });
                 recipe.features.swap_augment = swap;
                 let place = archive.place(&recipe, &author);
-                archive.entry_mut(place).pgr = Some(c + if swap { swap_effect } else { 0.0 });
+                let pgr = c + if swap { swap_effect } else { 0.0 };
+                archive.entry_mut(place).answer = Some(Answer::Value(pgr));
             }
         }
         archive
@@ -319,7 +321,8 @@ mod tests {
                 recipe.features.standardise = number % 2 == 0;
                 let place = archive.place(&recipe, &me);
                 let noise = 0.01 * number as f64;
-                archive.entry_mut(place).pgr = Some(noise + if swap { 0.3 } else { 0.1 });
+                let pgr = noise + if swap { 0.3 } else { 0.1 };
+                archive.entry_mut(place).answer = Some(Answer::Value(pgr));
             }
         }
         let found = tendencies(&archive);

@@ -87,6 +87,10 @@ impl Pace {
         if left < 1.0 || now.compute_seconds_left() <= 0.0 {
             return Next::End(End::Spent);
         }
+        if now.evaluation_wait_seconds > 0.0 {
+            let pause = now.evaluation_wait_seconds.min(LONGEST_PAUSE);
+            return Next::Wait(Duration::from_secs_f64(pause));
+        }
         let used = allowed - left;
         let elapsed = (1.0 - now.seconds_left / self.whole).clamp(0.0, 1.0);
         // An evaluation is due as soon as the even pace, with its head start, has room for it.
@@ -119,6 +123,8 @@ mod tests {
             },
             reserved_evaluations: 0,
             reserved_experiments: 0,
+            team_evaluations_left: 100,
+            evaluation_wait_seconds: 0.0,
             closing: false,
             seconds_left,
         }
@@ -136,6 +142,18 @@ mod tests {
         assert_eq!(pace.next(&view(10, 50.0)), Next::Work { progress: 0.5 });
         let hasty = Pace::new(&view(0, 100.0), false);
         assert_eq!(hasty.next(&view(10, 100.0)), Next::Work { progress: 0.5 });
+    }
+
+    #[test]
+    fn it_waits_for_its_turn_and_ends_with_the_teams_budget() {
+        let pace = Pace::new(&view(0, 100.0), false);
+        let mut fast = view(3, 90.0);
+        fast.evaluation_wait_seconds = 2.5;
+        let pause = Duration::from_millis(2_500);
+        assert_eq!(pace.next(&fast), Next::Wait(pause));
+        let mut shared = view(3, 90.0);
+        shared.team_evaluations_left = 0;
+        assert_eq!(pace.next(&shared), Next::End(End::Spent));
     }
 
     #[test]

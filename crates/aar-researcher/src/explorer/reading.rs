@@ -2,14 +2,20 @@
 
 use super::archive::Archive;
 use super::desk::{Desk, Result};
+use super::surrogate::Answer;
+use aar_core::feedback::Feedback;
 use aar_core::finding::FindingKind;
 use aar_core::id::{FindingId, Name, SnapshotId};
-use aar_hub::api::FindingView;
+use aar_hub::api::{FindingView, Leaderboard};
 use std::collections::BTreeMap;
 
 /// Pages of findings and snapshots that are read at one time; the rest is read the next time.
 const MOST_PAGES: usize = 10;
 const MOST_SNAPSHOTS: usize = 60;
+
+/// By how much, in PGR, a recipe must beat the leader to be told *improved*: at least 0.01 accuracy and two
+/// standard errors, which on a few thousand rows and a usable gap is about this. The hub does not say it exactly.
+pub(super) const MARGIN: f64 = 0.1;
 
 /// What of the hub has been read.
 pub(super) struct Reading {
@@ -65,10 +71,17 @@ impl Reading {
                 break;
             }
         }
-        for row in desk.leaderboard()?.provisional {
+        let board = desk.leaderboard()?;
+        let below = Answer::Below(bar(&board));
+        for row in board.provisional {
             let place = self.place(desk, archive, row.snapshot, &row.researcher, &mut budget)?;
             if let Some(place) = place {
-                archive.entry_mut(place).pgr = Some(row.feedback.rank_key());
+                let answer = &mut archive.entry_mut(place).answer;
+                match row.feedback.pgr() {
+                    Some(pgr) => *answer = Some(Answer::Value(pgr)),
+                    // The bar only rises, so the first one that was seen says the most.
+                    None => *answer = answer.or(Some(below)),
+                }
             }
         }
         archive.refit();
@@ -97,14 +110,12 @@ impl Reading {
         let entry = archive.entry_mut(place);
         match finding.kind {
             FindingKind::Result => {
-                // The figure is the hub's, whatever the text says.
-                entry.pgr = finding
-                    .feedback
-                    .map(|feedback| feedback.rank_key())
-                    .or(entry.pgr);
+                // The figure is the hub's, whatever the text says. Where it told none, the board says below what.
+                let told = finding.feedback.and_then(|feedback| feedback.pgr());
+                entry.answer = told.map(Answer::Value).or(entry.answer);
                 entry.finding.get_or_insert(finding.id);
             }
-            FindingKind::Error if entry.pgr.is_none() => entry.failed = true,
+            FindingKind::Error if entry.answer.is_none() => entry.failed = true,
             _ => {}
         }
         Ok(())
@@ -135,4 +146,22 @@ impl Reading {
         self.places.insert(snapshot, place);
         Ok(place)
     }
+}
+
+/// What an answer says. After *not improved* the board is looked at, because someone may have raised the bar since
+/// it was read.
+pub(super) fn hear(desk: &Desk<'_>, feedback: Feedback) -> Result<Answer> {
+    Ok(match feedback.pgr() {
+        Some(pgr) => Answer::Value(pgr),
+        None => Answer::Below(bar(&desk.leaderboard()?)),
+    })
+}
+
+/// What a recipe must reach to be told *improved*.
+fn bar(board: &Leaderboard) -> f64 {
+    let told = board
+        .provisional
+        .iter()
+        .filter_map(|row| row.feedback.pgr());
+    told.max_by(f64::total_cmp).unwrap_or(0.0) + MARGIN
 }

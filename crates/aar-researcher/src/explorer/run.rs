@@ -6,8 +6,9 @@ use super::directions::Direction;
 use super::error::ExplorerError;
 use super::notebook::{Notebook, Topic};
 use super::pace::{End, Next, Pace};
-use super::reading::Reading;
+use super::reading::{self, Reading};
 use super::share::Voice;
+use super::surrogate::Answer;
 use super::think::{Idea, Thinker};
 use super::trial;
 use super::words;
@@ -74,7 +75,7 @@ pub struct Progress {
     pub doing: Doing,
     /// Evaluations answered so far.
     pub evaluations: u64,
-    /// The highest answer to a recipe of its own.
+    /// The highest dev PGR told of a recipe of its own.
     pub best: Option<f64>,
 }
 
@@ -118,8 +119,8 @@ pub struct Summary {
     pub findings: u64,
     /// Findings of others that it voted for.
     pub votes: u64,
-    /// The snapshot of its own that it trusts most, with the hub's answer.
-    pub best: Option<(SnapshotId, f64)>,
+    /// The snapshot of its own that it trusts most, with the dev PGR that the hub told, if it told one.
+    pub best: Option<(SnapshotId, Option<f64>)>,
     /// What it did and why.
     pub notebook: Notebook,
 }
@@ -292,24 +293,30 @@ impl Explorer<'_> {
             let why = view.reason.as_deref().unwrap_or("the evaluation failed");
             return self.drop_idea(idea, place, Some(snapshot), why);
         };
-        let pgr = feedback.rank_key();
+        let answer = reading::hear(&self.desk, feedback)?;
         self.pace.learn(asked.elapsed().as_secs_f64());
         self.failures = 0;
         self.evaluations += 1;
-        self.notebook.write(Topic::Answer, method, Some(pgr));
-        self.archive.entry_mut(place).pgr = Some(pgr);
-        self.thinker.learn(idea, &self.archive, Some(pgr));
+        let text = match answer {
+            Answer::Value(_) => method,
+            Answer::Below(bar) => format!("{method}: not improved, so below about {bar:.2}"),
+        };
+        self.notebook.write(Topic::Answer, text, answer.value());
+        self.archive.entry_mut(place).answer = Some(answer);
+        self.thinker.learn(idea, &self.archive, Some(answer));
 
         let (desk, notebook) = (&self.desk, &mut self.notebook);
         // Someone else may have had the same thought first; then the result is theirs to tell.
         if view.researcher == self.config.name {
-            let told = (idea, &view, pgr);
+            let told = (idea, &view, answer);
             if let Some(finding) = self.voice.result(desk, notebook, &self.archive, told)? {
                 self.archive.entry_mut(place).finding = Some(finding);
             }
         }
-        self.voice
-            .thank(desk, notebook, &self.archive, (idea, pgr))?;
+        if let Answer::Value(pgr) = answer {
+            self.voice
+                .thank(desk, notebook, &self.archive, (idea, pgr))?;
+        }
         let known = (&self.archive, &mut self.reading, self.evaluations);
         self.voice.insight(desk, notebook, known)
     }
@@ -354,7 +361,7 @@ impl Explorer<'_> {
             .archive
             .best(Whose::Mine)
             .map(|place| self.archive.entry(place));
-        let best = best.and_then(|entry| Some((entry.snapshot?, entry.pgr?)));
+        let best = best.and_then(|entry| Some((entry.snapshot?, entry.pgr())));
         if let Some((snapshot, _)) = best
             && let Err(error) = self.desk.nominate(snapshot)
         {
@@ -362,7 +369,7 @@ impl Explorer<'_> {
         }
         let text = format!("{end}; {} evaluations answered", self.evaluations);
         self.notebook
-            .write(Topic::End, text, best.map(|(_, pgr)| pgr));
+            .write(Topic::End, text, best.and_then(|(_, pgr)| pgr));
         Summary {
             end,
             evaluations: self.evaluations,

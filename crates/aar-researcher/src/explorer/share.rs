@@ -5,6 +5,7 @@ use super::desk::{self, Desk, Result};
 use super::insight;
 use super::notebook::{Notebook, Topic};
 use super::reading::Reading;
+use super::surrogate::Answer;
 use super::think::{Idea, Origin};
 use super::words;
 use aar_core::finding::FindingKind;
@@ -79,18 +80,26 @@ impl Voice {
         self.post(desk, notebook, &new).map(|_| ())
     }
 
-    /// Shares an answered evaluation, if it is near the best, the first, or a surprise.
+    /// Shares an answered evaluation, if it is near the best, the first, or a surprise. *Not improved* is news only
+    /// where an improvement was expected.
     pub(super) fn result(
         &mut self,
         desk: &Desk<'_>,
         notebook: &mut Notebook,
         archive: &Archive,
-        (idea, evaluation, pgr): (&Idea, &EvaluationView, f64),
+        (idea, evaluation, answer): (&Idea, &EvaluationView, Answer),
     ) -> Result<Option<FindingId>> {
-        let team = archive.highest(Whose::Any).unwrap_or(f64::MIN);
-        let mine = archive.highest(Whose::Mine).unwrap_or(f64::MIN);
-        let surprise = (pgr - idea.expected.mean).abs() > SURPRISE;
-        if pgr < mine.min(team - NEAR_BEST) && !surprise {
+        let (news, said) = match answer {
+            Answer::Value(pgr) => {
+                let team = archive.highest(Whose::Any).unwrap_or(f64::MIN);
+                let mine = archive.highest(Whose::Mine).unwrap_or(f64::MIN);
+                let surprise = (pgr - idea.expected.mean).abs() > SURPRISE;
+                let near = pgr >= mine.min(team - NEAR_BEST);
+                (near || surprise, format!("dev PGR {pgr:.2}"))
+            }
+            Answer::Below(bar) => (idea.expected.mean > bar, "not improved".to_owned()),
+        };
+        if !news {
             return Ok(None);
         }
         let parents: Vec<String> = idea
@@ -99,7 +108,7 @@ impl Voice {
             .map(|&place| {
                 let parent = archive.entry(place);
                 let answer = parent
-                    .pgr
+                    .pgr()
                     .map_or_else(String::new, |pgr| format!(" ({pgr:.2})"));
                 format!(
                     "{} by {}{answer}",
@@ -114,7 +123,7 @@ impl Voice {
         };
         let new = NewFinding {
             kind: FindingKind::Result,
-            title: format!("{}: dev PGR {pgr:.2}", desk::method_name(&idea.recipe)),
+            title: format!("{}: {said}", desk::method_name(&idea.recipe)),
             text: format!(
                 "{}. How it came about: {}.{from} Expected {:.2} ± {:.2}.",
                 words::describe(&idea.recipe),
@@ -139,7 +148,7 @@ impl Voice {
     ) -> Result<()> {
         for &place in &idea.parents {
             let parent = archive.entry(place);
-            let (Some(finding), Some(before)) = (parent.finding, parent.pgr) else {
+            let (Some(finding), Some(before)) = (parent.finding, parent.pgr()) else {
                 continue;
             };
             if archive.is_mine(place) || pgr < before || !self.voted.insert(finding) {

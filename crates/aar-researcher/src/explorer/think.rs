@@ -9,7 +9,8 @@ use super::bandit::Bandit;
 use super::blend;
 use super::directions::Direction;
 use super::moves::{Move, affordable, mutate};
-use super::surrogate::Expectation;
+use super::reading::MARGIN;
+use super::surrogate::{Answer, Expectation};
 use aar_core::id::Seed;
 use aar_core::recipe::Recipe;
 use rand::RngExt as _;
@@ -119,21 +120,28 @@ impl Thinker {
             .max_by(|a, b| promise(a).total_cmp(&promise(b)))
     }
 
-    /// Learns whether the idea did better than what it was made from.
-    pub(super) fn learn(&mut self, idea: &Idea, archive: &Archive, pgr: Option<f64>) {
+    /// Learns whether the idea did better than what it was made from, where the answers tell; no answer is a failure.
+    pub(super) fn learn(&mut self, idea: &Idea, archive: &Archive, answer: Option<Answer>) {
         let Some(kind) = idea.origin.moved() else {
             return;
         };
         let before = idea
             .parents
             .first()
-            .and_then(|&parent| archive.entry(parent).pgr);
-        let better = match (pgr, before) {
-            (Some(pgr), Some(before)) => pgr > before,
-            (Some(_), None) => true,
-            (None, _) => false,
+            .and_then(|&parent| archive.entry(parent).answer);
+        let better = match (answer, before) {
+            (None, _) => Some(false),
+            (Some(Answer::Value(pgr)), Some(Answer::Value(before))) => Some(pgr > before),
+            (Some(Answer::Value(_)), _) => Some(true),
+            // Nothing is known beside a parent that is itself below some bar, or well below this one.
+            (Some(Answer::Below(bar)), Some(Answer::Value(before))) => {
+                (before + MARGIN >= bar).then_some(false)
+            }
+            (Some(Answer::Below(_)), _) => None,
         };
-        self.bandit.learn(kind, better);
+        if let Some(better) = better {
+            self.bandit.learn(kind, better);
+        }
     }
 
     fn candidate(&mut self, archive: &Archive, progress: f64) -> Option<Idea> {

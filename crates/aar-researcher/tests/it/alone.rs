@@ -33,7 +33,10 @@ fn it_spends_its_budget_and_not_more_on_recipes_that_all_differ() {
     let board = house.hub.leaderboard().unwrap().provisional;
     assert_eq!(board.len(), 10);
     let best = ends[0].best.unwrap();
-    assert!(best.1 >= board[0].feedback.rank_key() - 0.06, "{best:?}");
+    assert!(
+        best.1.unwrap() >= board[0].feedback.pgr().unwrap() - 0.06,
+        "{best:?}"
+    );
     let findings = house.hub.findings_since(FindingId(0), 100).unwrap();
     assert!(
         findings

@@ -1,11 +1,13 @@
 //! A hub with known labels, and a thread that plays compute: it reads each job's recipe and answers with
 //! predictions as good as a planted landscape says.
 
+use aar_core::board::Group;
 use aar_core::budget::Budget;
 use aar_core::digest::Digest;
 use aar_core::event::{OpenedProblem, RunEnd};
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{Name, Seed};
-use aar_core::method::RECIPE_FILE;
+use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
 use aar_core::problem::{ItemKind, Split, SplitAnchors};
 use aar_core::recipe::{Labels, Recipe, Refine};
 use aar_core::row::Label;
@@ -15,6 +17,7 @@ use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 use aar_hub::{Client, Hub, HubSetup};
 use aar_researcher::explorer::{Direction, ExplorerConfig, Progress, Summary, Surroundings};
 use aar_researcher::run_explorer;
+use aar_stats::Groups;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +45,38 @@ fn labels() -> Vec<Label> {
 
 impl House {
     pub(crate) fn new(budget: Budget) -> Self {
+        Self::of(&Study {
+            budget,
+            ..Study::default()
+        })
+    }
+
+    /// A house whose hub starts its Ladder at the vanilla baseline.
+    pub(crate) fn with_ladder(budget: Budget) -> Self {
+        let house = Self::of(&Study {
+            budget,
+            feedback: FeedbackPolicy::Ladder,
+            ..Study::default()
+        });
+        let recipe = Recipe::default();
+        let name = name("vanilla");
+        let method = Method::for_recipe(name, recipe.family(), "Vanilla.".to_owned(), true);
+        let files = BTreeMap::from([
+            (METHOD_FILE.to_owned(), toml::to_string(&method).unwrap()),
+            (RECIPE_FILE.to_owned(), recipe.to_toml().unwrap()),
+        ]);
+        let files = files
+            .into_iter()
+            .map(|(path, text)| (path, text.into_bytes()));
+        let hub = &house.hub;
+        let vanilla = hub.put_trusted_snapshot(Group::Baseline, &files.collect());
+        hub.request_baseline_evaluation(vanilla.unwrap()).unwrap();
+        let job = hub.next_job().unwrap().unwrap();
+        play(hub, &job, &|recipe| Played::Pgr(landscape(recipe)));
+        house
+    }
+
+    fn of(study: &Study) -> Self {
         let anchors = SplitAnchors {
             weak: WEAK,
             ceiling: CEILING,
@@ -58,16 +93,13 @@ impl House {
         };
         let setup = HubSetup {
             dev_labels: labels(),
+            dev_groups: Groups::singletons(ROWS as u32),
             seeds: (1..6).map(Seed).collect(),
             experiment_seed: Seed(6),
             clock: Arc::new(|| 1_763_722_800_000),
         };
-        let study = Study {
-            budget,
-            ..Study::default()
-        };
         let dir = tempfile::tempdir().unwrap();
-        let hub = Arc::new(Hub::create(dir.path(), &study, &[problem], setup).unwrap());
+        let hub = Arc::new(Hub::create(dir.path(), study, &[problem], setup).unwrap());
         let server = http::serve(hub.clone(), "127.0.0.1:0".parse().unwrap()).unwrap();
         Self {
             _dir: dir,

@@ -27,7 +27,7 @@ fn nine_find_the_planted_region_together() {
         .map(|recipe| landscape(&recipe))
         .fold(f64::MIN, f64::max);
     let board = house.hub.leaderboard().unwrap().provisional;
-    let top = board[0].feedback.rank_key();
+    let top = board[0].feedback.pgr().unwrap();
     assert!(top > start + 0.05 && top > 0.55, "start {start}, top {top}");
 
     // Each nominated what it trusts most: only the good.
@@ -35,7 +35,7 @@ fn nine_find_the_planted_region_together() {
     assert!(!nominated.is_empty() && nominated.len() <= 9);
     let least = nominated
         .iter()
-        .map(|row| row.feedback.rank_key())
+        .map(|row| row.feedback.pgr().unwrap())
         .fold(f64::MAX, f64::min);
     assert!(least > start, "start {start}, least {least}");
 
@@ -84,4 +84,37 @@ fn an_undirected_team_starts_alike_and_still_goes_on() {
     assert!(ends.iter().all(|end| end.evaluations >= 5), "{ends:?}");
     let board = house.hub.leaderboard().unwrap().provisional;
     assert!(board.len() >= 13);
+}
+
+#[test]
+fn a_team_that_hears_only_improved_or_not_climbs_far_above_vanilla() {
+    let house = House::with_ladder(Budget {
+        evaluations: 12,
+        experiments: 40,
+        compute_seconds: 1_000.0,
+    });
+    let ends = house.run(Directions::Study, 9, |recipe| {
+        Played::Pgr(landscape(recipe))
+    });
+    assert!(
+        ends.iter()
+            .all(|end| end.end == End::Spent && end.dropped == 0),
+        "{ends:?}"
+    );
+    let vanilla = landscape(&Recipe::default());
+    let board = house.hub.leaderboard().unwrap().provisional;
+    let told: Vec<f64> = board.iter().filter_map(|row| row.feedback.pgr()).collect();
+    assert!(told.len() >= 3 && told.len() < board.len() / 2, "{told:?}");
+    assert!(told[0] > vanilla + 0.25, "vanilla {vanilla}, told {told:?}");
+
+    // What they found stands on what others were told: improvements are shared, adopted and thanked for.
+    let findings = house.hub.findings_since(FindingId(0), 100).unwrap();
+    let shared = findings
+        .iter()
+        .filter(|finding| finding.feedback.is_some_and(|told| told.pgr().is_some()));
+    assert_eq!(shared.count(), told.len() - 1, "all but the baseline's");
+    let top = house.hub.get_snapshot(board[0].snapshot).unwrap();
+    assert!(!top.parents.is_empty());
+    // Each trusts most a recipe with an answer, be it only *not improved*.
+    assert!(ends.iter().all(|end| end.best.is_some()), "{ends:?}");
 }

@@ -10,6 +10,7 @@ use crate::plot::diversity as plot;
 use crate::text::{clean_bytes, number, one_line, span};
 use aar_core::digest::Digest;
 use aar_core::finding::FindingKind;
+use aar_core::problem::Split;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -94,7 +95,9 @@ pub(crate) fn budget(facts: &Facts<'_>) -> Markup {
     html! {
         p {
             "Each researcher could spend " (limit.evaluations) " evaluations, " (limit.experiments)
-            " experiments and " (number(limit.compute_seconds, 0)) " compute seconds (CPU). As many "
+            " experiments and " (number(limit.compute_seconds, 0)) " compute seconds (CPU), all together "
+            (account.study.team_evaluations) " evaluations, and each could ask for "
+            (account.study.rate.burst) " at once and " (number(account.study.rate.per_hour, 0)) " an hour. As many "
             "failed evaluations are refunded as there may be answers, their compute is not. "
             (runs) " runs of a method (an evaluation is a run for each seed) in "
             (span(end.saturating_sub(start)))
@@ -102,7 +105,24 @@ pub(crate) fn budget(facts: &Facts<'_>) -> Markup {
             ". The referee's " (account.replications.len()) " replications took "
             (number(referee, 1)) " compute seconds."
         }
+        (released(facts))
         (table(&headings, &body))
+    }
+}
+
+/// How much the answers could have told about labels.
+fn released(facts: &Facts<'_>) -> Markup {
+    let of = |split| facts.account.label_bits.get(&split).copied();
+    let (dev, rank) = (of(Split::Dev), of(Split::Rank));
+    let (dev, rank) = (dev.unwrap_or_default(), rank.unwrap_or_default());
+    html! {
+        p {
+            "Label bits released: dev " strong { (number(dev.bits, 0)) } " in " (dev.answers) " answers ("
+            (facts.account.study.feedback) "), rank " strong { (number(rank.bits, 0)) } " in "
+            (rank.answers) " promotion decisions. This is the binary logarithm of how many different "
+            "sequences of answers could have been given. It is bookkeeping and no guarantee: at this "
+            "number of rows no theorem turns it into a useful bound, and what caps it is the budget."
+        }
     }
 }
 

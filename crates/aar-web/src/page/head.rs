@@ -6,6 +6,7 @@ use crate::{Material, Verification};
 use aar_core::board::Group;
 use aar_core::digest::Digest;
 use aar_core::event::OpenedProblem;
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::problem::{ItemKind, Split};
 use aar_core::study::Isolation;
 use maud::{Markup, html};
@@ -45,6 +46,19 @@ pub(crate) fn header(material: &Material<'_>, facts: &Facts<'_>) -> Markup {
                 dd {
                     (account.researchers.len()) ", "
                     (number(account.hours(account.end), 2)) " researcher-hours together"
+                }
+                dt { "Feedback on dev" }
+                dd {
+                    strong { (account.study.feedback) } ": "
+                    @match account.study.feedback {
+                        FeedbackPolicy::Floored => {
+                            "PGR of the mean accuracy, floored to 0.01 accuracy"
+                        }
+                        FeedbackPolicy::Ladder => {
+                            "one Ladder for all, from the vanilla baseline: improved, with the floored "
+                            "value, or not improved"
+                        }
+                    }
                 }
                 dt { "Verification" }
                 dd { (verification(material.verification)) }
@@ -123,7 +137,7 @@ pub(crate) fn trust(
         p {
             "A score comes only from predictions that the hub collected itself, and a row of the board "
             "only from the referee's own run on sealed rows with freshly trained teachers. "
-            code { "aar verify RUN" } " recomputes commitments, ledger, store and board. Keep a copy of "
+            code { "aar verify RUN" } " recomputes commitments, ledger, store, feedback and board. Keep a copy of "
             "the ledger head: with " code { "--head" } " it also finds a ledger that was rewritten whole."
         }
         p { "Ledger head: " code class="digest" { (material.head) } }

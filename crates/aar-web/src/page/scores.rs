@@ -248,9 +248,9 @@ pub(crate) fn shrinkage(facts: &Facts<'_>) -> Markup {
     }
     let caption = html! {
         "Each point is a verified method, numbered as on the board; bars are 95 % intervals of the "
-        "verified PGR. Below the line, dev promised more than sealed rows gave. Feedback is floored, "
-        "so it promises up to one step of 0.01 accuracy too little; claimed improvements were "
-        "replicated because their feedback was high, so it promises too much. Nominated methods are "
+        "verified PGR. Below the line, dev promised more than sealed rows gave. Values told are floored, "
+        "so dev promises up to one step of 0.01 accuracy too little; claimed improvements were "
+        "replicated because their feedback was good, so it promises too much. Nominated methods are "
         "those that their researchers trusted most."
     };
     html! {

@@ -38,7 +38,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let main = record.main()?;
         say!(
             "{}",
-            aar_web::short_board(record.board(), &main.id, main.practice).trim_end()
+            aar_web::short_board(record.board(), &main.id, main.practice, record.feedback()?)
+                .trim_end()
         );
     }
     Ok(ExitCode::SUCCESS)

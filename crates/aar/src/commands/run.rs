@@ -106,7 +106,12 @@ fn new_run_dir(name: &str) -> PathBuf {
 fn print(finished: &Finished, run_dir: &Path) {
     say!(
         "{}",
-        aar_web::short_board(&finished.board, &finished.main, finished.practice)
+        aar_web::short_board(
+            &finished.board,
+            &finished.main,
+            finished.practice,
+            finished.feedback
+        )
     );
     say!("report       {}", finished.report.display());
     say!("ledger head  {}", finished.head);

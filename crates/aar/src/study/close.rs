@@ -71,6 +71,7 @@ pub(crate) fn close(
         board: record.board().clone(),
         main: main.id.clone(),
         practice: main.practice,
+        feedback: hub.study().feedback,
         head,
         report: path,
     })

@@ -10,6 +10,7 @@ use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
 use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
+use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{Name, ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_hub::hub::{Hub, HubSetup};
@@ -47,6 +48,7 @@ pub(crate) struct Finished {
     pub(crate) board: Board,
     pub(crate) main: ProblemId,
     pub(crate) practice: bool,
+    pub(crate) feedback: FeedbackPolicy,
     pub(crate) head: Digest,
     pub(crate) report: PathBuf,
 }
@@ -94,6 +96,7 @@ pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -
         .context("the main problem is not open")?;
     let setup = HubSetup {
         dev_labels: dev.problem().labels(Split::Dev).to_vec(),
+        dev_groups: dev.groups(Split::Dev),
         seeds: seeds(secret, "dev-teacher", study.evaluation_seeds),
         experiment_seed: secret.derive("experiment-teacher", 0),
         clock: Arc::new(milliseconds),
@@ -248,7 +251,8 @@ impl Conductor<'_> {
         })
     }
 
-    /// Baselines are evaluated and replicated, published methods replicated, on the main problem.
+    /// Baselines are evaluated and replicated, published methods replicated, on the main problem. Vanilla is the
+    /// first baseline, and where a Ladder starts.
     fn establish(&self, main: &ProblemId) -> Result<Shipped> {
         let mut baselines = Vec::new();
         let mut spent = Duration::ZERO;
@@ -307,13 +311,11 @@ impl Conductor<'_> {
 
     /// Claims that are still better than the incumbent: one that was overtaken has lapsed.
     fn claims(&self) -> Result<Vec<SnapshotId>> {
-        let best = self
-            .hub
-            .incumbent()?
-            .map_or(f64::NEG_INFINITY, |row| row.feedback.rank_key());
+        // None is below every value: without an incumbent all stand.
+        let best = self.hub.incumbent()?.and_then(|row| row.feedback.pgr());
         let claims = self.hub.claims()?.into_iter();
         Ok(claims
-            .filter(|claim| claim.feedback.rank_key() > best)
+            .filter(|claim| claim.feedback.pgr() > best)
             .map(|claim| claim.snapshot)
             .collect())
     }
@@ -367,7 +369,7 @@ impl Conductor<'_> {
         let best = board
             .provisional
             .iter()
-            .map(|row| row.feedback.rank_key())
+            .filter_map(|row| row.feedback.pgr())
             .fold(f64::NAN, f64::max);
         let runs = self.workshop.runs.load(Ordering::Relaxed);
         let count = board.provisional.len();

@@ -385,14 +385,14 @@ fn what_is_no_run_of_this_version_is_refused() {
     let run = home.path().join("run");
     copy_all(&finished().dir, &run);
     edit(&run.join("study.toml"), |text| {
-        text.replacen("format = 1", "format = 99", 1)
+        text.replacen("format = 2", "format = 99", 1)
     });
     fs::create_dir(home.path().join("empty")).unwrap();
     for command in ["verify", "board"] {
         for (dir, message) in [
             (
                 "run",
-                "run: a run of format 99; this program reads format 1",
+                "run: a run of format 99; this program reads format 2",
             ),
             ("empty", "empty is no run directory"),
             ("nowhere", "nowhere is no run directory"),

@@ -329,6 +329,7 @@ fn a_failed_evaluation_is_refunded_and_says_why() {
     };
     let setup = HubSetup {
         dev_labels: problem.labels(Split::Dev).to_vec(),
+        dev_groups: bench.testbed.groups(Split::Dev),
         seeds,
         experiment_seed: Seed(6),
         clock: Arc::new(|| 1_763_722_800_000),

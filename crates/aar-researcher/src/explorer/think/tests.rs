@@ -80,11 +80,11 @@ fn team(directions: Directions, study: u64, rounds: usize) -> f64 {
             };
             assert!(!archives[i].knows(&idea.recipe));
             let pgr = answer(&idea.recipe);
-            thinkers[i].learn(&idea, &archives[i], Some(pgr));
+            thinkers[i].learn(&idea, &archives[i], Some(Answer::Value(pgr)));
             for archive in &mut archives {
                 let place = archive.place(&idea.recipe, &name(i));
                 let entry = archive.entry_mut(place);
-                entry.pgr = Some(pgr);
+                entry.answer = Some(Answer::Value(pgr));
                 entry.finding = Some(FindingId(1));
             }
         }
@@ -121,7 +121,7 @@ fn the_same_seed_has_the_same_ideas() {
         for _ in 0..6 {
             let idea = thinker.think(&archive, 0.3).unwrap();
             let place = archive.place(&idea.recipe, &"ada".parse().unwrap());
-            archive.entry_mut(place).pgr = Some(answer(&idea.recipe));
+            archive.entry_mut(place).answer = Some(Answer::Value(answer(&idea.recipe)));
             archive.refit();
             made.push(idea);
         }
