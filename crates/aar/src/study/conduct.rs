@@ -30,6 +30,9 @@ const BASELINE_PATIENCE: Duration = Duration::from_secs(600);
 /// How often the referee looks for claims and the progress line changes.
 const TICK: Duration = Duration::from_millis(250);
 
+/// What the closing's two audits cost in replications of a baseline: 28 runs each of a method that
+/// takes twice as long, where a replication has 16.
+const AUDITS: usize = 7;
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);
 
@@ -250,10 +253,10 @@ impl Conductor<'_> {
         let transfers = self.hub.problems().len().saturating_sub(1);
         loop {
             // Closing runs the best two and the baselines on each transfer problem, and decides a
-            // few last claims. A researcher's method is taken to cost twice what a baseline costs.
+            // few last claims; it audits the best two. A researcher's method is taken to cost twice what a baseline costs.
             let last_claims = self.claims()?.len().min(4);
             let replications =
-                transfers * (shipped.baselines.len() + 2 * TRANSFERRED) + 2 * last_claims;
+                transfers * (shipped.baselines.len() + 2 * TRANSFERRED) + 2 * last_claims + AUDITS;
             let reserve =
                 REPORTING + shipped.usual * u32::try_from(replications).unwrap_or(u32::MAX);
             let broken = self.workshop.stop.load(Ordering::Relaxed);
@@ -296,7 +299,11 @@ impl Conductor<'_> {
             }
             decided => decided?,
         };
-        self.report_replication(replication.as_ref(), Group::Study)
+        self.report_replication(replication.as_ref(), Group::Study)?;
+        match replication {
+            Some(row) if row.promoted => audit(self.referee, &row, self.progress),
+            _ => Ok(()),
+        }
     }
 
     fn report_replication(&self, replication: Option<&Replication>, group: Group) -> Result<()> {
@@ -336,6 +343,27 @@ impl Conductor<'_> {
         ));
         Ok(())
     }
+}
+
+/// Audits a row for people. That the machine fails is no reason to lose the study.
+pub(super) fn audit(referee: &Referee, row: &Replication, progress: &Progress) -> Result<()> {
+    match referee.audit(row) {
+        Ok(_) => {}
+        Err(RefereeError::Compute(error)) => {
+            progress.event(&format!("no audit of {}: {error}", row.method));
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(profile) = referee.row(row)?.profile {
+        progress.event(&format!(
+            "{:<12}  {:<32}  {}",
+            "audit",
+            row.method.as_str(),
+            profile.words()
+        ));
+    }
+    Ok(())
 }
 
 struct Shipped {
