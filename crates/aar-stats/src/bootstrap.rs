@@ -1,9 +1,11 @@
 //! Resampling: the two-way bootstrap of a crossed table.
 
 use crate::error::{at_least, proper_level};
+use crate::estimate::student;
 use crate::{Crossed, StatsError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 /// The least number of bootstrap replicates that is accepted; 2,000 is a good number.
 pub const MIN_REPLICATES: usize = 100;
@@ -13,44 +15,52 @@ pub const MIN_REPLICATES: usize = 100;
 pub struct Bootstrap {
     /// The statistic on the data as they are.
     pub value: f64,
-    /// Lower end of the percentile interval.
+    /// Lower end of the interval.
     pub low: f64,
-    /// Upper end of the percentile interval.
+    /// Upper end of the interval.
     pub high: f64,
     /// Standard deviation over replicates.
     pub std_error: f64,
-    /// One-sided p-value for "the true value is above 0", in `[1 / (replicates + 1), 1]`: how
-    /// often replicates exceed `value` by at least `value`.
+    /// One-sided p-value for "the true value is above 0", in `(0, 1]`: how often replicates
+    /// exceed `value` by at least `value`. With few replicates, or few seeds, it cannot be small.
     pub p_positive: f64,
 }
 
 impl Bootstrap {
-    /// Percentile interval: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section
-    /// 13.3. The p-value moves the bootstrap distribution so that its null hypothesis holds (their
-    /// section 16.4); adding 1 above and below keeps it from 0 (Davison & Hinkley 1997, "Bootstrap
-    /// Methods and their Application", section 4.2).
+    /// Percentile interval (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section
+    /// 13.3), with `freedom` the expanded one of Hesterberg 2015. The p-value moves the bootstrap
+    /// distribution so that its null hypothesis holds (Efron & Tibshirani, section 16.4); adding 1
+    /// above and below keeps it from 0 (Davison & Hinkley 1997, "Bootstrap Methods and their
+    /// Application", section 4.2).
     pub(crate) fn summarise(
         value: f64,
         mut replicates: Vec<f64>,
         level: f64,
+        freedom: Option<f64>,
     ) -> Result<Self, StatsError> {
         proper_level(level)?;
         at_least("bootstrap replicates", MIN_REPLICATES, replicates.len())?;
         replicates.sort_by(f64::total_cmp);
-        let n = replicates.len() as f64;
-        let mean = replicates.iter().sum::<f64>() / n;
-        let variance = replicates.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        // A normal tail and the t tail that is as far out.
+        let normal = Normal::standard();
+        let tail = (1.0 - level) / 2.0;
+        let tail = freedom.map_or(tail, |f| normal.cdf(student(f).inverse_cdf(tail)));
         // Without the margin a tie could fall on either side of `>=` by rounding.
         let beyond = replicates
             .iter()
             .filter(|&&r| r - value >= value - 1e-12)
             .count();
+        let share = (beyond as f64 + 1.0) / (replicates.len() as f64 + 1.0);
+        let p_positive = match freedom {
+            Some(f) if share < 1.0 => student(f).cdf(normal.inverse_cdf(share)),
+            _ => share,
+        };
         Ok(Self {
             value,
-            low: quantile(&replicates, (1.0 - level) / 2.0),
-            high: quantile(&replicates, (1.0 + level) / 2.0),
-            std_error: variance.sqrt(),
-            p_positive: (beyond as f64 + 1.0) / (n + 1.0),
+            low: quantile(&replicates, tail),
+            high: quantile(&replicates, 1.0 - tail),
+            std_error: deviation(&replicates),
+            p_positive,
         })
     }
 }
@@ -70,17 +80,30 @@ pub(crate) fn generator(seed: u64) -> ChaCha8Rng {
 }
 
 impl Crossed {
-    /// Pigeonhole bootstrap of the mean: draws seeds with replacement and, independently, groups
-    /// of items with replacement, and keeps every cell where a drawn seed meets a drawn group.
+    /// Bootstrap of the mean, paired and clustered as the table is: draws seeds with replacement
+    /// and, independently, groups of items with replacement, and keeps every cell where a drawn
+    /// seed meets a drawn group (the pigeonhole bootstrap).
     ///
     /// Deterministic given `seed`. Costs replicates × groups × seeds additions.
     ///
-    /// Assumes no distribution, but is *not* the interval to report: see [`Crossed::estimate`],
-    /// which it should roughly agree with at 16 seeds. In the simulations of `tests/coverage.rs`
-    /// a 95 % interval covers 84 % with five seeds when seeds decide (93 % with 16) and over 99 %
-    /// when their interaction with items does; the test at 5 % then errs 9 % and 1 % of the time.
+    /// **Made valid at few seeds in two steps.** By itself this bootstrap sees only (S − 1) / S of
+    /// the variance between S seeds, counts the interaction of seeds and items three times, and has
+    /// normal tails. So the replicates are scaled about their mean to the standard error of
+    /// [`Crossed::estimate`], and the interval is taken at the quantiles Φ(∓t) instead of Φ(∓z),
+    /// with t and its degrees of freedom from there too; the p-value is widened in the same way.
+    /// What is left to the bootstrap is the shape: skewed where the data are. In the simulations of
+    /// `tests/coverage.rs` a 95 % interval covers 92 to 95.5 % of the time with five seeds and 94
+    /// to 96 % with 16, as the analytic one does. (Without the steps it was 84 % with five seeds
+    /// where seeds decide, and over 99 % where the interaction does.)
     ///
-    /// Source: Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 386–411.
+    /// **Fails** where the standard error does: below about 20 groups, and where nearly all
+    /// predictions are right. With two or three seeds it is too short (77 % and 88 % where seeds
+    /// decide): Φ(−t) then asks for means more extreme than so few seeds can give.
+    /// [`Crossed::estimate`] has no such limit and remains the interval to report.
+    ///
+    /// Sources: Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 386–411;
+    /// Hesterberg 2015, "What teachers should know about the bootstrap", The American Statistician
+    /// 69(4), 371–386, for the expanded percentile interval.
     ///
     /// # Errors
     /// [`StatsError::TooFew`] below [`MIN_REPLICATES`], [`StatsError::Level`].
@@ -90,6 +113,24 @@ impl Crossed {
         level: f64,
         seed: u64,
     ) -> Result<Bootstrap, StatsError> {
+        let analytic = self.estimate(level)?;
+        let mut means = self.pigeonhole(replicates, seed);
+        let centre = means.iter().sum::<f64>() / replicates as f64;
+        let raw = deviation(&means);
+        let scale = if raw > 0.0 {
+            analytic.std_error / raw
+        } else {
+            0.0
+        };
+        for mean in &mut means {
+            // About their own mean: it differs from the table's by the noise of drawing alone.
+            *mean = analytic.value + scale * (*mean - centre);
+        }
+        Bootstrap::summarise(analytic.value, means, level, Some(analytic.freedom))
+    }
+
+    /// Means of tables whose seeds and groups are drawn with replacement.
+    fn pigeonhole(&self, replicates: usize, seed: u64) -> Vec<f64> {
         let mut random = generator(seed);
         let groups = self.sizes.len() as u32;
         let mut seed_sums = vec![0i64; self.seeds];
@@ -108,8 +149,15 @@ impl Crossed {
             let sum: i64 = (0..self.seeds).map(drawn).sum();
             sum as f64 / (self.seeds as f64 * items as f64)
         });
-        Bootstrap::summarise(self.mean(), means.collect(), level)
+        means.collect()
     }
+}
+
+/// Standard deviation of at least two values.
+fn deviation(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
 }
 
 #[cfg(test)]
@@ -150,9 +198,10 @@ mod tests {
         let both = all - by_item - by_seed;
         let cells = seeds * items;
         let variance = (by_seed / seeds + by_item / items + both / cells) / cells;
-        let found = table.bootstrap(20_000, 0.95, 5).unwrap();
         // 20,000 replicates know a standard deviation to half a percent.
-        assert!((found.std_error / variance.sqrt() - 1.0).abs() < 0.02);
+        let raw = deviation(&table.pigeonhole(20_000, 5));
+        assert!((raw / variance.sqrt() - 1.0).abs() < 0.02);
+        let found = table.bootstrap(20_000, 0.95, 5).unwrap();
         assert_eq!(found.value, mean);
         assert!(found.low < mean && mean < found.high);
     }

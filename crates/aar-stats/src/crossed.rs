@@ -11,7 +11,7 @@
 //! short wherever seeds matter; at the same time it counts the interaction of seeds and items
 //! three times (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2)), so it
 //! is too long wherever that matters, which is in paired differences. The analytic interval has
-//! neither fault. [`Crossed::bootstrap`] remains as a check that assumes no distribution.
+//! neither fault. [`Crossed::bootstrap`] borrows its width and shows what a skewed shape changes.
 
 use crate::error::{at_least, same_length};
 use crate::{CorrectMatrix, Estimate, Groups, StatsError};
@@ -121,12 +121,22 @@ impl Crossed {
     /// # Errors
     /// [`StatsError::Level`].
     pub fn estimate(&self, level: f64) -> Result<Estimate, StatsError> {
+        let squares = self.mean_squares();
+        let variances = [
+            (squares.seed_variance(), self.seeds as f64 - 1.0),
+            (squares.group_variance(), self.sizes.len() as f64 - 1.0),
+        ];
+        Estimate::satterthwaite(self.mean(), &variances, level)
+    }
+
+    /// The analysis of variance that [`Crossed::estimate`] describes.
+    pub(crate) fn mean_squares(&self) -> MeanSquares {
         let (seeds, groups) = (self.seeds as f64, self.sizes.len() as f64);
         let mean = self.mean();
         let scale = groups / self.items();
 
         let mut seed_totals = vec![0.0; self.seeds];
-        let mut square_groups = 0.0;
+        let mut group_means = Vec::with_capacity(self.sizes.len());
         let mut square_cells = 0.0;
         for (&size, sums) in self.sizes.iter().zip(self.sums.chunks_exact(self.seeds)) {
             let mut group_total = 0.0;
@@ -136,8 +146,9 @@ impl Crossed {
                 group_total += y;
                 *seed_total += y;
             }
-            square_groups += group_total * group_total / seeds;
+            group_means.push(group_total / seeds);
         }
+        let square_groups = seeds * group_means.iter().map(|mean| mean * mean).sum::<f64>();
         let square_seeds = seed_totals.iter().map(|total| total * total).sum::<f64>() / groups;
         // The grand mean of y is 0, so these are the sums of squares about the mean. What is left
         // of the cells is the interaction; rounding may push it just below 0.
@@ -152,17 +163,44 @@ impl Crossed {
                 0.0
             }
         };
-        let ms_seeds = unless_rounding(square_seeds / (seeds - 1.0));
-        let ms_groups = square_groups / (groups - 1.0);
-        let ms_both = square_both / ((seeds - 1.0) * (groups - 1.0));
-        let beyond = unless_rounding(ms_groups - ms_both);
-        let sum = ms_seeds + beyond;
-        let freedom = if sum > 0.0 {
-            sum * sum / (ms_seeds * ms_seeds / (seeds - 1.0) + beyond * beyond / (groups - 1.0))
-        } else {
-            seeds - 1.0
-        };
-        Estimate::student(mean, (sum / (seeds * groups)).sqrt(), freedom, level)
+        let of_groups = square_groups / (groups - 1.0);
+        let of_both = square_both / ((seeds - 1.0) * (groups - 1.0));
+        MeanSquares {
+            cells: seeds * groups,
+            of_seeds: unless_rounding(square_seeds / (seeds - 1.0)),
+            beyond_both: unless_rounding(of_groups - of_both),
+            of_both,
+            group_means,
+        }
+    }
+}
+
+/// Mean squares of a crossed table.
+pub(crate) struct MeanSquares {
+    /// Seeds times groups.
+    cells: f64,
+    of_seeds: f64,
+    /// max(mean square of groups − that of the interaction, 0).
+    beyond_both: f64,
+    of_both: f64,
+    /// Linearised means of the groups over seeds, about 0.
+    pub(crate) group_means: Vec<f64>,
+}
+
+impl MeanSquares {
+    /// What seeds, and the interaction, put into the variance of the mean.
+    pub(crate) fn seed_variance(&self) -> f64 {
+        self.of_seeds / self.cells
+    }
+
+    /// What groups add to that.
+    pub(crate) fn group_variance(&self) -> f64 {
+        self.beyond_both / self.cells
+    }
+
+    /// What the interaction puts into the variance of the mean.
+    pub(crate) fn both_variance(&self) -> f64 {
+        self.of_both / self.cells
     }
 }
 

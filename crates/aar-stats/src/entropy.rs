@@ -66,7 +66,7 @@ pub fn entropy_over_agents<F: Eq + Hash>(
     let resampled = (0..replicates)
         .map(|_| entropy(&mut (0..agents).map(|_| random.random_range(0..agents as u32) as usize)))
         .collect();
-    Bootstrap::summarise(value, resampled, level)
+    Bootstrap::summarise(value, resampled, level, None)
 }
 
 #[cfg(test)]

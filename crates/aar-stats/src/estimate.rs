@@ -47,6 +47,23 @@ impl Estimate {
         })
     }
 
+    /// `value` with a variance that is a sum of estimated ones, each given with its degrees of
+    /// freedom; there must be one at least. The sum has Σ(v)² / Σ(v² / freedom) of them
+    /// (Satterthwaite 1946, Biometrics Bulletin 2(6), 110–114).
+    pub(crate) fn satterthwaite(
+        value: f64,
+        variances: &[(f64, f64)],
+        level: f64,
+    ) -> Result<Self, StatsError> {
+        let sum: f64 = variances.iter().map(|(v, _)| v).sum();
+        let freedom = if sum > 0.0 {
+            sum * sum / variances.iter().map(|(v, f)| v * v / f).sum::<f64>()
+        } else {
+            variances[0].1
+        };
+        Self::student(value, sum.sqrt(), freedom, level)
+    }
+
     /// One-sided p-value for "the true value is above 0": P(T ≥ value / std_error), in `[0, 1]`.
     ///
     /// Agrees with the interval: below 0.025 exactly when a 95 % interval lies above 0. Without
@@ -60,10 +77,21 @@ impl Estimate {
             1.0
         }
     }
+
+    /// Two-sided p-value for "the true value is not 0": P(|T| ≥ |value| / std_error), in `[0, 1]`.
+    ///
+    /// Below 0.05 exactly when a 95 % interval leaves out 0.
+    pub fn p_two_sided(&self) -> f64 {
+        let mirrored = Self {
+            value: self.value.abs(),
+            ..*self
+        };
+        (2.0 * mirrored.p_positive()).min(1.0)
+    }
 }
 
 /// The standard t distribution with `freedom` > 0 degrees of freedom.
-fn student(freedom: f64) -> StudentsT {
+pub(crate) fn student(freedom: f64) -> StudentsT {
     StudentsT::new(0.0, 1.0, freedom.min(MAX_FREEDOM)).expect("positive degrees of freedom")
 }
 
