@@ -11,6 +11,7 @@ pub(crate) use profile::profile;
 pub use shortcut::Shortcut;
 pub(crate) use shortcut::shortcuts;
 pub(crate) use view::ChangedView;
+pub use view::half_pool;
 
 /// How many of a replication's seeds are run again. Four show whether a method keeps half of its
 /// skill; more would cost as much as the replication for each change.

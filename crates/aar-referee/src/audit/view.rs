@@ -141,7 +141,8 @@ fn rank_groups(testbed: &Testbed) -> Groups {
 
 /// The rows that stay when half of the groups are left out, in row order. The same half for every
 /// seed and method, so that their outputs can be paired.
-pub(crate) fn half_pool(groups: &Groups) -> Vec<usize> {
+#[must_use]
+pub fn half_pool(groups: &Groups) -> Vec<usize> {
     let mut drawn: Vec<u32> = (0..groups.count() as u32).collect();
     drawn.sort_by_cached_key(|&group| Seed(0).derive("audit-pool", u64::from(group)).0);
     drawn.truncate(groups.count().div_ceil(2));
