@@ -1,5 +1,6 @@
 //! The verified board: rows that only replications can make.
 
+use crate::audit::Profile;
 use crate::digest::Digest;
 use crate::family::Family;
 use crate::id::{Name, ProblemId, ReplicationId, Seed, SnapshotId};
@@ -15,6 +16,26 @@ pub enum Group {
     Baseline,
     /// One of the published methods; never shown to the explorers.
     Published,
+}
+
+/// A test of a claimed row against the incumbent.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// Which of the study's tests it was, counted from 1. A replication that failed tested nothing
+    /// and has no number.
+    pub number: u64,
+    /// One-sided p-value for "better than the incumbent", paired over items and seeds.
+    pub p: f64,
+    /// The level that error control gives this test.
+    pub level: f64,
+}
+
+impl Decision {
+    /// Is the row better than the incumbent?
+    #[must_use]
+    pub fn promotes(&self) -> bool {
+        self.p <= self.level
+    }
 }
 
 /// The raw result of one replication, enough to recompute its row from store and vault.
@@ -38,6 +59,8 @@ pub struct Replication {
     pub outputs: Vec<Digest>,
     /// Did the row replace the incumbent? Always false for baselines, published and transfer rows.
     pub promoted: bool,
+    /// The test behind that; none for baselines, published and transfer rows.
+    pub decision: Option<Decision>,
 }
 
 /// One row of the board as people and scripts read it.
@@ -67,8 +90,22 @@ pub struct BoardRow {
     pub gain_ci_low: Option<f64>,
     /// Upper end.
     pub gain_ci_high: Option<f64>,
+    /// `gain` shrunk towards the mean gain of the study's rows on this problem, by as much of their
+    /// differences as is noise; none for baselines and published methods.
+    pub shrunk_gain: Option<f64>,
+    /// Lower end of the 95 % interval of `shrunk_gain`.
+    pub shrunk_gain_ci_low: Option<f64>,
+    /// Upper end.
+    pub shrunk_gain_ci_high: Option<f64>,
+    /// Its rank in its group on this problem, from 1. A row shares the rank of the best row from
+    /// which its paired difference cannot be told: whose 95 % interval contains 0.
+    pub rank: usize,
     /// Did it become the incumbent when it was replicated?
     pub promoted: bool,
+    /// The test of it against the incumbent; none for baselines, published and transfer rows.
+    pub decision: Option<Decision>,
+    /// What its audit says; none if there was none. A promoted row with a profile is *verified*.
+    pub profile: Option<Profile>,
 }
 
 /// The verified board in its three groups, best first within a problem.

@@ -14,6 +14,8 @@ pub struct Budget {
     pub experiments: u64,
     /// CPU seconds used by the researcher's experiments and evaluations.
     pub compute_seconds: f64,
+    /// Replications of claims, those that failed included. Claims beyond it are not answered.
+    pub replications: u64,
 }
 
 impl Default for Budget {
@@ -22,6 +24,7 @@ impl Default for Budget {
             evaluations: 40,
             experiments: 400,
             compute_seconds: 3_600.0,
+            replications: 12,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The ledger's events: everything that the board, the budgets and the report are computed from.
 
 use crate::access::Scope;
+use crate::audit::Audit;
 use crate::board::Replication;
 use crate::digest::Digest;
 use crate::family::Family;
@@ -198,6 +199,13 @@ pub enum Event {
     Replicated {
         /// What was run and what came out.
         replication: Replication,
+        /// CPU seconds used.
+        compute_seconds: f64,
+    },
+    /// The referee ran a replicated method again with changed inputs.
+    Audited {
+        /// What was changed and what came out.
+        audit: Audit,
         /// CPU seconds used.
         compute_seconds: f64,
     },

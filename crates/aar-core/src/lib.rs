@@ -1,6 +1,7 @@
 //! The words of the laboratory as types: ids, manifests, recipes, findings, events, budgets. No I/O.
 
 pub mod access;
+pub mod audit;
 pub mod board;
 pub mod budget;
 pub mod digest;

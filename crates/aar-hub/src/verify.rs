@@ -6,6 +6,7 @@ use crate::ledger::{Entry, LEDGER_FILE, read_verified};
 use crate::score::{self, Answered, Scorer};
 use crate::snapshot;
 use crate::store::{STORE_DIR, Store};
+use aar_core::audit::AuditRuns;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, RunEnd};
 use aar_core::feedback::{Feedback, FeedbackPolicy};
@@ -205,6 +206,15 @@ fn named_blobs(store: &Store, event: &Event, faults: &mut Vec<String>) -> Vec<Di
         Event::ExperimentEnded { output, .. } => vec![*output],
         Event::EvaluationEnded { outputs, .. } => outputs.clone(),
         Event::Replicated { replication, .. } => replication.outputs.clone(),
+        Event::Audited { audit, .. } => {
+            let mut named = vec![audit.ceiling];
+            for runs in audit.runs.values() {
+                if let AuditRuns::Good { outputs } = runs {
+                    named.extend(outputs);
+                }
+            }
+            named
+        }
         _ => Vec::new(),
     }
 }

@@ -41,7 +41,7 @@ pub use public::MethodView;
 pub use table::{Row, Table};
 pub use tensor::{Activations, Tensor};
 pub use vault::{Problem, Salt};
-pub use write::{ProblemParts, SplitParts, WriteError, write_problem};
+pub use write::{ProblemParts, SplitParts, WriteError, write_inputs, write_problem};
 
 #[cfg(feature = "generators")]
 pub use builtin::{BuiltinError, builtin_rows, draw_builtin};

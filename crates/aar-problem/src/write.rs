@@ -3,7 +3,7 @@
 use crate::check::{CheckFailed, check};
 use crate::error::ProblemError;
 use crate::files;
-use crate::layout::Layout;
+use crate::layout::{ACTIVATIONS, INPUTS, Layout};
 use crate::prediction::write_predictions;
 use crate::table::{Row, write_rows};
 use crate::tensor::{Tensor, encode};
@@ -125,6 +125,34 @@ fn write_files(layout: &Layout, parts: &ProblemParts) -> Result<(), ProblemError
     files::write_new(&layout.manifest(), manifest.as_bytes(), 0o644)
 }
 
+/// Writes `inputs.jsonl` and `activations.safetensors` of some rows into the new directory `dir`,
+/// readable for everyone: what a method is given to predict. There is one tensor for each entry of
+/// `about.activations`, in its order.
+///
+/// # Errors
+/// If the directory exists, or a file cannot be written.
+pub fn write_inputs(
+    dir: &Path,
+    about: &About,
+    rows: &[Row],
+    activations: &[Tensor],
+) -> Result<(), ProblemError> {
+    make_dir(dir, 0o755)?;
+    let inputs = write_rows(rows);
+    files::write_new(&dir.join(INPUTS), inputs.as_bytes(), 0o644)?;
+    if !activations.is_empty() {
+        let file = dir.join(ACTIVATIONS);
+        let bytes = encode_all(&file, about, activations)?;
+        files::write_new(&file, &bytes, 0o644)?;
+    }
+    Ok(())
+}
+
+fn encode_all(file: &Path, about: &About, activations: &[Tensor]) -> Result<Vec<u8>, ProblemError> {
+    let names = about.activations.iter().map(|spec| spec.tensor_name());
+    encode(file, &names.zip(activations).collect::<Vec<_>>())
+}
+
 /// Writes the files of one split and returns its label file.
 fn write_split(
     layout: &Layout,
@@ -154,10 +182,9 @@ fn write_split(
         mode,
     )?;
     if !part.activations.is_empty() {
-        let names = about.activations.iter().map(|spec| spec.tensor_name());
-        let tensors: Vec<_> = names.zip(&part.activations).collect();
         let file = layout.activations(split);
-        files::write_new(&file, &encode(&file, &tensors)?, mode)?;
+        let bytes = encode_all(&file, about, &part.activations)?;
+        files::write_new(&file, &bytes, mode)?;
     }
     let file = layout.weak(split);
     let bytes = encode(&file, &[(WEAK_TENSOR.to_owned(), &part.weak)])?;

@@ -3,11 +3,13 @@
 //! `aar board`, the report and `aar verify` all call [`board`], so that none of them can show a
 //! figure that the others would not.
 
+use crate::audit::{Shortcut, profile};
+use aar_core::audit::Audit;
 use aar_core::board::{Board, BoardRow, Group, Replication};
 use aar_core::digest::Digest;
 use aar_core::id::{Name, ProblemId};
 use aar_core::row::Label;
-use aar_stats::{Anchors, CorrectMatrix, Crossed, Estimate, Groups, StatsError};
+use aar_stats::{Anchors, CorrectMatrix, Crossed, Estimate, Groups, StatsError, shrink};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -20,6 +22,8 @@ pub struct RankTruth {
     pub groups: Groups,
     /// Weak and ceiling accuracy on these rows.
     pub anchors: Anchors,
+    /// What known shortcuts would answer.
+    pub shortcuts: Vec<Shortcut>,
 }
 
 /// Why a board could not be computed.
@@ -72,18 +76,31 @@ pub(crate) fn correctness(
     let truth = truth_of(replication, truths)?;
     let mut rows = Vec::with_capacity(replication.outputs.len());
     for &output in &replication.outputs {
-        let refuse = |why: String| BoardError::Predictions {
-            output,
-            method: replication.method.clone(),
-            problem: replication.problem.clone(),
-            why,
-        };
-        rows.push(decode_labels(&read(output).map_err(refuse)?).map_err(refuse)?);
+        rows.push(decode(output, replication, read)?);
     }
     CorrectMatrix::score(&rows, &truth.labels).map_err(|source| statistics(replication, source))
 }
 
-/// The board that the replications make, best first within each problem.
+/// Stored predictions of one seed of a replication, or of its audit.
+///
+/// # Errors
+/// If they are missing or malformed.
+pub(crate) fn decode(
+    output: Digest,
+    replication: &Replication,
+    read: ReadBlob<'_>,
+) -> Result<Vec<Label>, BoardError> {
+    let refuse = |why: String| BoardError::Predictions {
+        output,
+        method: replication.method.clone(),
+        problem: replication.problem.clone(),
+        why,
+    };
+    decode_labels(&read(output).map_err(refuse)?).map_err(refuse)
+}
+
+/// The board that the replications make, best first within each problem, with the profiles that
+/// their audits make.
 ///
 /// The gain of a row is its paired difference from the best baseline on the same problem: the
 /// baseline with the highest mean accuracy on the same rows and seeds.
@@ -92,6 +109,7 @@ pub(crate) fn correctness(
 /// See [`BoardError`].
 pub fn board(
     replications: &[Replication],
+    audits: &[Audit],
     truths: &BTreeMap<ProblemId, RankTruth>,
     read: ReadBlob<'_>,
 ) -> Result<Board, BoardError> {
@@ -99,6 +117,12 @@ pub fn board(
     for replication in replications {
         scored.push((replication, correctness(replication, truths, read)?));
     }
+    scored.sort_by(|(a, x), (b, y)| {
+        let problem = a.problem.cmp(&b.problem);
+        problem.then(y.accuracy().total_cmp(&x.accuracy()))
+    });
+    let mut gains: BTreeMap<ProblemId, Vec<(usize, Estimate)>> = BTreeMap::new();
+    let mut leaders: BTreeMap<(Group, ProblemId), Leader<'_>> = BTreeMap::new();
     let mut board = Board::default();
     for (replication, correct) in &scored {
         let best = scored
@@ -113,22 +137,67 @@ pub fn board(
                 && matrix.items() == correct.items()
         });
         let truth = truth_of(replication, truths)?;
-        let row = row(replication, correct, rival.map(|(_, matrix)| matrix), truth)
-            .map_err(|source| statistics(replication, source))?;
+        let refuse = |source| statistics(replication, source);
+        let gain = rival.map(|(_, rival)| gain(correct, rival, truth));
+        let gain = gain.transpose().map_err(refuse)?;
+        let leader = leaders
+            .entry((replication.group, replication.problem.clone()))
+            .or_insert(Leader {
+                rank: 1,
+                above: 0,
+                row: correct,
+            });
+        let mut row = row(replication, correct, gain, truth).map_err(refuse)?;
+        row.rank = leader.rank_of(correct, truth);
+        if let Some(audit) = audits.iter().find(|one| one.replication == replication.id) {
+            row.profile = Some(profile(audit, replication, truths, read)?);
+        }
+        if let (Group::Study, Some(gain)) = (replication.group, gain) {
+            let gains = gains.entry(replication.problem.clone()).or_default();
+            gains.push((board.verified.len(), gain));
+        }
         match replication.group {
             Group::Study => board.verified.push(row),
             Group::Baseline => board.baselines.push(row),
             Group::Published => board.published.push(row),
         }
     }
-    for rows in [
-        &mut board.verified,
-        &mut board.baselines,
-        &mut board.published,
-    ] {
-        rows.sort_by(|a, b| a.problem.cmp(&b.problem).then(b.pgr.total_cmp(&a.pgr)));
+    for (problem, gains) in gains {
+        let (places, gains): (Vec<usize>, Vec<Estimate>) = gains.into_iter().unzip();
+        let shrunk = shrink(&gains, 0.95).map_err(|source| BoardError::Statistics {
+            method: board.verified[places[0]].method.clone(),
+            problem,
+            source,
+        })?;
+        for (place, shrunk) in places.into_iter().zip(shrunk) {
+            let row = &mut board.verified[place];
+            row.shrunk_gain = Some(shrunk.value);
+            row.shrunk_gain_ci_low = Some(shrunk.low);
+            row.shrunk_gain_ci_high = Some(shrunk.high);
+        }
     }
     Ok(board)
+}
+
+/// The best row of those that share a rank, and how many rows stand above the next one.
+struct Leader<'a> {
+    rank: usize,
+    above: usize,
+    row: &'a CorrectMatrix,
+}
+
+impl<'a> Leader<'a> {
+    /// The rank of the next row, which is not better than the leader: the leader's if the two
+    /// cannot be told apart. Otherwise it leads the next rank, and so does one that ran on other
+    /// seeds, with which there is no paired comparison.
+    fn rank_of(&mut self, row: &'a CorrectMatrix, truth: &RankTruth) -> usize {
+        self.above += 1;
+        if gain(self.row, row, truth).is_ok_and(|ahead| ahead.low <= 0.0) {
+            return self.rank;
+        }
+        (self.rank, self.row) = (self.above, row);
+        self.rank
+    }
 }
 
 /// The paired PGR difference of two methods on the same rows and seeds.
@@ -147,13 +216,12 @@ pub(crate) fn gain(
 fn row(
     replication: &Replication,
     correct: &CorrectMatrix,
-    rival: Option<&CorrectMatrix>,
+    gain: Option<Estimate>,
     truth: &RankTruth,
 ) -> Result<BoardRow, StatsError> {
     let pgr = truth
         .anchors
         .pgr_of(&Crossed::accuracy(correct, &truth.groups)?.estimate(0.95)?);
-    let gain = rival.map(|rival| gain(correct, rival, truth)).transpose()?;
     Ok(BoardRow {
         method: replication.method.clone(),
         snapshot: replication.snapshot,
@@ -167,11 +235,17 @@ fn row(
         gain: gain.map(|g| g.value),
         gain_ci_low: gain.map(|g| g.low),
         gain_ci_high: gain.map(|g| g.high),
+        shrunk_gain: None,
+        shrunk_gain_ci_low: None,
+        shrunk_gain_ci_high: None,
+        rank: 1,
         promoted: replication.promoted,
+        decision: replication.decision,
+        profile: None,
     })
 }
 
-fn truth_of<'a>(
+pub(crate) fn truth_of<'a>(
     replication: &Replication,
     truths: &'a BTreeMap<ProblemId, RankTruth>,
 ) -> Result<&'a RankTruth, BoardError> {
@@ -183,7 +257,7 @@ fn truth_of<'a>(
         })
 }
 
-fn statistics(replication: &Replication, source: StatsError) -> BoardError {
+pub(crate) fn statistics(replication: &Replication, source: StatsError) -> BoardError {
     BoardError::Statistics {
         method: replication.method.clone(),
         problem: replication.problem.clone(),

@@ -1,13 +1,16 @@
-//! The referee: replication with freshly trained teachers on sealed data, the board, verification.
+//! The referee: replication with freshly trained teachers on sealed data, audits of methods, the
+//! board, verification.
 
+mod audit;
 mod board;
 mod promotion;
 mod referee;
 mod testbed;
 mod verify;
 
+pub use audit::{Shortcut, half_pool};
 pub use board::{BoardError, RankTruth, ReadBlob, board};
-pub use promotion::PROMOTION_RULE;
+pub use promotion::{PROMOTION_ALPHA, PROMOTION_RULE};
 pub use referee::{Machine, Referee, RefereeError};
 pub use testbed::{Testbed, TestbedError};
 pub use verify::{Recomputed, recompute};

@@ -1,29 +1,54 @@
 //! When a replicated row becomes the incumbent.
 
 use crate::board::{BoardError, RankTruth, ReadBlob, correctness, gain};
-use aar_core::board::{Group, Replication};
+use aar_core::board::{Decision, Group, Replication};
 use aar_core::id::ProblemId;
-use aar_stats::CorrectMatrix;
+use aar_stats::{AlphaSpending, CorrectMatrix};
 use std::collections::BTreeMap;
 
-/// The rule by which a replicated row becomes the incumbent, for the report.
-pub const PROMOTION_RULE: &str = "A row is promoted if the 95 % interval of its paired gain over \
-    the incumbent, on the same sealed rows and the same fresh teachers, lies above zero. The first \
-    incumbent is the best established baseline on those rows.";
+/// The chance that a study promotes any row that is not better than the incumbent it replaced.
+pub const PROMOTION_ALPHA: f64 = 0.05;
 
-/// Does `claimed` become the incumbent on `problem`, after the replications `before` it?
+/// The rule by which a replicated row becomes the incumbent, for the report.
+pub const PROMOTION_RULE: &str = "A row is promoted if a one-sided paired test over items and \
+    teacher seeds finds it better than the incumbent, on the same sealed rows and the same fresh \
+    teachers. Error control is alpha-spending: the j-th test of a study is made at the level \
+    0.05 j^(-3/2) / zeta(3/2), so the chance of any false promotion in the whole study is at most \
+    0.05. The first incumbent is the best established baseline on those rows.";
+
+/// The number of the next test. A withdrawn row's test was made all the same, so all
+/// replications of the study count; one that failed tested nothing.
+pub(crate) fn next_number(replications: &[Replication]) -> u64 {
+    let numbers = replications.iter().filter_map(|one| one.decision);
+    numbers.map(|one| one.number).max().unwrap_or(0) + 1
+}
+
+/// Test `number`: is `claimed` better than the incumbent on `problem` that the replications
+/// `before` it left?
+///
+/// Without any incumbent there is nothing to be better than, and p is 0.
 ///
 /// # Errors
 /// If earlier predictions cannot be read or do not pair up with the claimed ones.
-pub(crate) fn is_promoted(
+pub(crate) fn decide(
     claimed: &CorrectMatrix,
     problem: &ProblemId,
     before: &[Replication],
+    number: u64,
     truths: &BTreeMap<ProblemId, RankTruth>,
     read: ReadBlob<'_>,
-) -> Result<bool, BoardError> {
+) -> Result<Decision, BoardError> {
+    let refuse = |method: &aar_core::id::Name, source| BoardError::Statistics {
+        method: method.clone(),
+        problem: problem.clone(),
+        source,
+    };
     let Some((incumbent, matrix)) = incumbent(problem, before, truths, read)? else {
-        return Ok(true);
+        return Ok(Decision {
+            number,
+            p: 0.0,
+            level: PROMOTION_ALPHA,
+        });
     };
     let Some(truth) = truths.get(problem) else {
         let (replication, problem) = (incumbent.id.0, problem.clone());
@@ -32,12 +57,13 @@ pub(crate) fn is_promoted(
             problem,
         });
     };
-    let gain = gain(claimed, &matrix, truth).map_err(|source| BoardError::Statistics {
-        method: incumbent.method.clone(),
-        problem: problem.clone(),
-        source,
-    })?;
-    Ok(gain.low > 0.0)
+    let spending = AlphaSpending::new(PROMOTION_ALPHA).map_err(|e| refuse(&incumbent.method, e))?;
+    let gain = gain(claimed, &matrix, truth).map_err(|e| refuse(&incumbent.method, e))?;
+    Ok(Decision {
+        number,
+        p: gain.p_positive(),
+        level: spending.level(number),
+    })
 }
 
 /// The last promoted row; at the start the best baseline on the sealed rows.

@@ -1,22 +1,26 @@
 //! Replication: a snapshot runs again, in clean sandboxes, with fresh teachers, on sealed rows.
 
+use crate::audit::{AUDIT_SEEDS, ChangedView};
 use crate::board::{BoardError, RankTruth, board};
-use crate::promotion::is_promoted;
+use crate::promotion::{decide, next_number};
 use crate::testbed::{Testbed, TestbedError};
-use aar_compute::{ComputeError, MethodRun, Runner, Slots, Unpacked};
-use aar_core::board::{Board, BoardRow, Replication};
+use aar_compute::{ComputeError, MethodRun, Runner, Slots, Unpacked, View};
+use aar_core::audit::{Audit, Counterfactual};
+use aar_core::board::{Board, BoardRow, Decision, Replication};
 use aar_core::digest::Digest;
 use aar_core::id::{ProblemId, Seed, SnapshotId};
 use aar_core::method::{METHOD_FILE, Method};
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_core::study::RunLimits;
-use aar_hub::hub::NewReplication;
+use aar_hub::hub::{NewAudit, NewReplication};
 use aar_hub::{Hub, HubError};
+use aar_lab::anchors::{AnchorError, measure};
 use aar_stats::{CorrectMatrix, StatsError};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// Why a replication could not be made; the method is not to blame.
@@ -37,6 +41,14 @@ pub enum RefereeError {
     /// Results cannot be compared.
     #[error("cannot compare with the incumbent: {0}")]
     Statistics(#[from] StatsError),
+    /// The ceiling, with which audits compare, could not be trained.
+    #[error("cannot train the ceiling of {problem}: {source}")]
+    Ceiling {
+        /// The problem.
+        problem: ProblemId,
+        /// Why.
+        source: AnchorError,
+    },
     /// The snapshot could not be written out for the sandbox.
     #[error("cannot unpack snapshot {snapshot}: {reason}")]
     Unpack {
@@ -59,6 +71,8 @@ pub struct Referee {
     seeds: Vec<Seed>,
     limits: RunLimits,
     at_once: usize,
+    /// The ceiling's predictions on the sealed rows, once they were needed.
+    ceilings: Mutex<BTreeMap<ProblemId, Vec<Label>>>,
 }
 
 /// The sandboxes of a study and how many may run.
@@ -108,6 +122,7 @@ impl Referee {
             seeds,
             limits,
             at_once,
+            ceilings: Mutex::default(),
         })
     }
 
@@ -150,9 +165,9 @@ impl Referee {
     /// # Errors
     /// If its predictions cannot be read.
     pub fn row(&self, replication: &Replication) -> Result<BoardRow, RefereeError> {
-        let alone = board(std::slice::from_ref(replication), &self.truths, &|one| {
-            self.read(one)
-        })?;
+        let audits = self.hub.audits()?;
+        let alone = std::slice::from_ref(replication);
+        let alone = board(alone, &audits, &self.truths, &|one| self.read(one))?;
         let Board {
             verified,
             baselines,
@@ -171,9 +186,93 @@ impl Referee {
     /// # Errors
     /// If stored predictions cannot be read.
     pub fn board(&self) -> Result<Board, RefereeError> {
-        Ok(board(&self.hub.replications()?, &self.truths, &|one| {
-            self.read(one)
+        let (replications, audits) = (self.hub.replications()?, self.hub.audits()?);
+        let read = |one| self.read(one);
+        Ok(board(&replications, &audits, &self.truths, &read)?)
+    }
+
+    /// Audits a replicated method: runs it again with one thing changed at a time. A method that
+    /// was audited is not audited again.
+    ///
+    /// # Errors
+    /// See [`RefereeError`]. That a method fails under a change is part of its audit.
+    pub fn audit(&self, replication: &Replication) -> Result<Audit, RefereeError> {
+        let before = self.hub.audits()?;
+        if let Some(audit) = before
+            .into_iter()
+            .find(|one| one.replication == replication.id)
+        {
+            return Ok(audit);
+        }
+        let problem = &replication.problem;
+        let testbed = self.testbeds.get(problem).ok_or_else(|| unknown(problem))?;
+        let kind = testbed.problem().about().kind;
+        let seeds: Vec<Seed> = replication
+            .seeds
+            .iter()
+            .copied()
+            .take(AUDIT_SEEDS)
+            .collect();
+        let applies = Counterfactual::ALL
+            .into_iter()
+            .filter(|c| c.applies_to(kind));
+        let jobs: Vec<(Counterfactual, Seed)> = applies
+            .flat_map(|change| seeds.iter().map(move |&seed| (change, seed)))
+            .collect();
+        let code = self.code(replication.snapshot)?;
+        let ended = self.run_each(&jobs, false, |&(change, seed)| {
+            let ChangedView { view, seed } = ChangedView::new(testbed, change, seed)?;
+            self.run_one(&code, &view, seed)
+        });
+
+        let mut compute_seconds = 0.0;
+        let mut runs: BTreeMap<_, _> = Counterfactual::ALL.map(|change| (change, None)).into();
+        for (place, run) in ended {
+            let (change, seed) = jobs[place];
+            let run = run?;
+            compute_seconds += run.compute_seconds;
+            let all = runs
+                .entry(change)
+                .or_default()
+                .get_or_insert(Ok(Vec::new()));
+            match (&mut *all, run.labels) {
+                (Ok(outputs), Ok(labels)) => outputs.push(labels),
+                (Ok(_), Err(reason)) => *all = Err(format!("seed {seed}: {reason}")),
+                (Err(_), _) => {}
+            }
+        }
+        Ok(self.hub.record_audit(NewAudit {
+            replication: replication.id,
+            seeds,
+            runs,
+            ceiling: self.ceiling(testbed, problem)?,
+            compute_seconds,
         })?)
+    }
+
+    /// The ceiling's predictions on the sealed rows; trained at the first call.
+    fn ceiling(&self, testbed: &Testbed, id: &ProblemId) -> Result<Vec<Label>, RefereeError> {
+        let mut known = self.ceilings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(labels) = known.get(id) {
+            return Ok(labels.clone());
+        }
+        let problem = testbed.problem();
+        let measured = measure(problem, &self.seeds[..self.seeds.len().min(1)]);
+        let measured = measured.map_err(|source| RefereeError::Ceiling {
+            problem: id.clone(),
+            source,
+        })?;
+        let right = measured
+            .get(&Split::Rank)
+            .and_then(|one| one.ceiling.rows().next());
+        let labels: Vec<Label> = right
+            .unwrap_or_default()
+            .iter()
+            .zip(problem.labels(Split::Rank))
+            .map(|(&right, &label)| if right { label } else { label.flipped() })
+            .collect();
+        known.insert(id.clone(), labels.clone());
+        Ok(labels)
     }
 
     fn run_and_record(
@@ -190,74 +289,105 @@ impl Referee {
                 return Ok(None);
             }
         };
-        let compute_seconds = runs.iter().map(|run| run.compute_seconds).sum();
-        let predictions: Vec<Vec<Label>> = runs.into_iter().map(|run| run.labels).collect();
-        let promoted = decide && self.beats_incumbent(&predictions, problem)?;
+        let (predictions, compute_seconds) = runs;
+        let decision = decide
+            .then(|| self.test_against_incumbent(&predictions, problem))
+            .transpose()?;
         let replication = self.hub.record_replication(NewReplication {
             snapshot,
             problem: problem.clone(),
             seeds: self.seeds.clone(),
             predictions,
-            promoted,
+            decision,
             compute_seconds,
         })?;
         Ok(Some(replication))
     }
 
-    /// Runs every seed; the inner error says what the method did wrong.
+    /// Runs every seed: predictions and CPU seconds. The inner error says what the method did wrong.
     fn run_all(
         &self,
         snapshot: SnapshotId,
         problem: &ProblemId,
-    ) -> Result<Result<Vec<SeedRun>, String>, RefereeError> {
+    ) -> Result<Result<(Vec<Vec<Label>>, f64), String>, RefereeError> {
         let testbed = self.testbeds.get(problem).ok_or_else(|| unknown(problem))?;
+        let code = self.code(snapshot)?;
+        // One failure settles the replication: the other seeds need not run.
+        let ended = self.run_each(&self.seeds, true, |&seed| {
+            self.run_one(&code, &testbed.view(Split::Rank, seed)?, seed)
+        });
+        let mut predictions = Vec::with_capacity(ended.len());
+        let mut compute_seconds = 0.0;
+        for (place, run) in ended {
+            let run = run?;
+            compute_seconds += run.compute_seconds;
+            match run.labels {
+                Ok(labels) => predictions.push(labels),
+                Err(reason) => return Ok(Err(format!("seed {}: {reason}", self.seeds[place]))),
+            }
+        }
+        Ok(Ok((predictions, compute_seconds)))
+    }
+
+    /// A snapshot, ready to run.
+    fn code(&self, snapshot: SnapshotId) -> Result<Code, RefereeError> {
         let files = self.hub.snapshot_files(snapshot)?;
         let unpack = |reason: String| RefereeError::Unpack { snapshot, reason };
         let method = files
             .get(METHOD_FILE)
             .map(|bytes| String::from_utf8_lossy(bytes));
-        let method: Method = aar_core::parse::toml(&method.unwrap_or_default())
+        let method = aar_core::parse::toml(&method.unwrap_or_default())
             .map_err(|error| unpack(format!("{METHOD_FILE}: {error}")))?;
         let directory = self
             .unpacked
             .directory(snapshot, &files)
             .map_err(|error| unpack(error.to_string()))?;
+        Ok(Code { method, directory })
+    }
 
-        let run_seed = |seed: Seed| -> Result<Result<SeedRun, String>, RefereeError> {
-            let view = testbed.view(Split::Rank, seed)?;
-            let _slot = self.slots.acquire();
-            let output = self.runner.run(&MethodRun {
-                snapshot: &directory,
-                method: &method,
-                view: &view,
-                seed,
-                trial_rows: None,
-                limits: self.limits,
-            })?;
-            let compute_seconds = output.compute_seconds;
-            let run = |labels| SeedRun {
-                labels,
-                compute_seconds,
-            };
-            Ok(output
-                .predictions
-                .map(run)
-                .map_err(|fault| fault.to_string()))
-        };
+    fn run_one(&self, code: &Code, view: &View, seed: Seed) -> Result<SeedRun, RefereeError> {
+        let _slot = self.slots.acquire();
+        let output = self.runner.run(&MethodRun {
+            snapshot: &code.directory,
+            method: &code.method,
+            view,
+            seed,
+            trial_rows: None,
+            limits: self.limits,
+        })?;
+        Ok(SeedRun {
+            labels: output.predictions.map_err(|fault| fault.to_string()),
+            compute_seconds: output.compute_seconds,
+        })
+    }
+
+    /// Runs jobs side by side and returns what came of each with its place, in their order. After
+    /// an error, and with `settled_by_failure` after a method's failure, no further job begins.
+    fn run_each<T: Sync>(
+        &self,
+        jobs: &[T],
+        settled_by_failure: bool,
+        run: impl Fn(&T) -> Result<SeedRun, RefereeError> + Sync,
+    ) -> Vec<(usize, Result<SeedRun, RefereeError>)> {
         let next = AtomicUsize::new(0);
         let mut done = std::thread::scope(|scope| {
             let worker = || {
                 let mut mine = Vec::new();
-                while let Some(&seed) = self.seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let run = run_seed(seed);
-                    // One failure settles the replication: the other seeds need not run.
-                    let stop = !matches!(run, Ok(Ok(_)));
-                    mine.push((seed, run));
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(job) = jobs.get(place) else {
+                        return mine;
+                    };
+                    let ended = run(job);
+                    let stop = match &ended {
+                        Ok(run) => settled_by_failure && run.labels.is_err(),
+                        Err(_) => true,
+                    };
+                    mine.push((place, ended));
                     if stop {
-                        next.store(self.seeds.len(), Ordering::Relaxed);
+                        next.store(jobs.len(), Ordering::Relaxed);
                     }
                 }
-                mine
             };
             let workers: Vec<_> = (0..self.at_once.max(1))
                 .map(|_| scope.spawn(worker))
@@ -269,27 +399,27 @@ impl Referee {
             });
             finished.flatten().collect::<Vec<_>>()
         });
-        let place = |seed: &Seed| self.seeds.iter().position(|other| other == seed);
-        done.sort_by_key(|(seed, _)| place(seed));
-        done.into_iter()
-            .map(|(seed, run)| Ok(run?.map_err(|reason| format!("seed {seed}: {reason}"))))
-            .collect()
+        done.sort_by_key(|(place, _)| *place);
+        done
     }
 
-    fn beats_incumbent(
+    fn test_against_incumbent(
         &self,
         predictions: &[Vec<Label>],
         problem: &ProblemId,
-    ) -> Result<bool, RefereeError> {
+    ) -> Result<Decision, RefereeError> {
         let truth = self.truths.get(problem).ok_or_else(|| unknown(problem))?;
         let claimed = CorrectMatrix::score(predictions, &truth.labels)?;
         let before = self.hub.replications()?;
-        Ok(is_promoted(
+        let number = next_number(&before);
+        let read = |one| self.read(one);
+        Ok(decide(
             &claimed,
             problem,
             &before,
+            number,
             &self.truths,
-            &|one| self.read(one),
+            &read,
         )?)
     }
 
@@ -306,8 +436,15 @@ impl Referee {
     }
 }
 
+/// A snapshot that was written out.
+struct Code {
+    method: Method,
+    directory: PathBuf,
+}
+
 struct SeedRun {
-    labels: Vec<Label>,
+    /// Predictions, or what the method did wrong.
+    labels: Result<Vec<Label>, String>,
     compute_seconds: f64,
 }
 

@@ -1,5 +1,6 @@
 //! One problem of a study, ready for methods to run on: its teachers, its views, its truth.
 
+use crate::audit::shortcuts;
 use crate::board::RankTruth;
 use aar_compute::View;
 use aar_core::id::Seed;
@@ -139,38 +140,55 @@ impl Testbed {
             .strip_prefix(self.problem.layout().dir())
             .unwrap_or(&file);
         let copy = self.sealed.join(within);
-        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if !copy.exists() {
-            let directory = copy.parent().unwrap_or(&self.sealed);
-            fs::create_dir_all(directory).map_err(failed(directory))?;
-            let partial = copy.with_extension("partial");
-            fs::copy(&file, &partial).map_err(failed(&file))?;
-            publish(&partial, &copy)?;
-        }
+        self.once(&copy, |partial| {
+            fs::copy(&file, partial).map_err(failed(&file))?;
+            Ok(())
+        })?;
         Ok(copy)
     }
 
-    /// The file with the weak labels of teacher `seed`, made at the first call.
-    fn weak_labels(&self, seed: Seed) -> Result<PathBuf, TestbedError> {
-        let path = self.weak.join(format!("{seed}.jsonl"));
+    /// Makes what sandboxes find at `path`, unless it is there. It gets its name when it is whole,
+    /// so that what is there is complete.
+    pub(crate) fn once(
+        &self,
+        path: &Path,
+        make: impl FnOnce(&Path) -> Result<(), TestbedError>,
+    ) -> Result<(), TestbedError> {
         let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if path.exists() {
-            return Ok(path);
+            return Ok(());
         }
+        let directory = path.parent().unwrap_or(&self.sealed);
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+        let partial = path.with_extension("partial");
+        make(&partial)?;
+        let mode = if partial.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(&partial, fs::Permissions::from_mode(mode))
+            .map_err(failed(&partial))?;
+        fs::rename(&partial, path).map_err(failed(path))
+    }
+
+    /// Where the changed inputs of audits are kept: beside the sealed ones.
+    pub(crate) fn changed(&self, name: &str) -> PathBuf {
+        self.sealed.join("changed").join(name)
+    }
+
+    /// The file with the weak labels of teacher `seed`, made at the first call.
+    pub(crate) fn weak_labels(&self, seed: Seed) -> Result<PathBuf, TestbedError> {
+        let path = self.weak.join(format!("{seed}.jsonl"));
         let refuse = |reason: String| TestbedError::Teacher {
             seed,
             problem: self.problem.layout().dir().to_owned(),
             reason,
         };
-        let teacher = Teacher::train(&self.problem, seed).map_err(|e| refuse(e.to_string()))?;
-        let labels = teacher
-            .soft_labels(&self.problem, Split::Train)
-            .map_err(|e| refuse(e.to_string()))?;
-        let text = write_weak_labels(&self.problem.table(Split::Train).ids(), &labels);
-        // Renamed when whole, so that a file that is there is complete.
-        let partial = path.with_extension("partial");
-        fs::write(&partial, text).map_err(failed(&partial))?;
-        publish(&partial, &path)?;
+        self.once(&path, |partial| {
+            let teacher = Teacher::train(&self.problem, seed).map_err(|e| refuse(e.to_string()))?;
+            let labels = teacher
+                .soft_labels(&self.problem, Split::Train)
+                .map_err(|e| refuse(e.to_string()))?;
+            let text = write_weak_labels(&self.problem.table(Split::Train).ids(), &labels);
+            fs::write(partial, text).map_err(failed(partial))
+        })?;
         Ok(path)
     }
 }
@@ -190,6 +208,7 @@ pub(crate) fn truth(problem: &Problem, split: Split) -> Result<RankTruth, Testbe
         labels: problem.labels(split).to_vec(),
         groups: groups(problem, split),
         anchors,
+        shortcuts: shortcuts(problem),
     })
 }
 
@@ -200,13 +219,7 @@ pub(crate) fn groups(problem: &Problem, split: Split) -> Groups {
     Groups::from_keys(&keys)
 }
 
-/// Makes a whole file readable for sandboxes under its final name.
-fn publish(partial: &Path, path: &Path) -> Result<(), TestbedError> {
-    fs::set_permissions(partial, fs::Permissions::from_mode(0o644)).map_err(failed(partial))?;
-    fs::rename(partial, path).map_err(failed(path))
-}
-
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> TestbedError {
+pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> TestbedError {
     let path = path.to_owned();
     move |source| TestbedError::Io { path, source }
 }

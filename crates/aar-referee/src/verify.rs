@@ -1,9 +1,10 @@
 //! Recomputing a run from its bytes: ledger, store, problems, commitments, board.
 
 use crate::board::{RankTruth, board, correctness};
-use crate::promotion::is_promoted;
+use crate::promotion::{decide, next_number};
 use crate::testbed::truth;
-use aar_core::board::{Board, Group, Replication};
+use aar_core::audit::Audit;
+use aar_core::board::{Board, Decision, Group, Replication};
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
 use aar_core::id::ProblemId;
@@ -59,9 +60,10 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
         }
     }
     let replications: Vec<Replication> = ledger.entries.iter().filter_map(replicated).collect();
+    let audits: Vec<Audit> = ledger.entries.iter().filter_map(audited).collect();
     let board = if faults.is_empty() {
         let main = opened(&ledger.entries).first().map(|problem| &problem.id);
-        recompute_board(run_dir, main, &replications, &truths).unwrap_or_else(|fault| {
+        recompute_board(run_dir, main, &replications, &audits, &truths).unwrap_or_else(|fault| {
             faults.push(fault);
             Board::default()
         })
@@ -70,8 +72,9 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
     };
     if faults.is_empty() {
         checked.push(format!(
-            "board: {} rows and every promotion, from stored predictions",
-            replications.len()
+            "board: {} rows, {} audits and every promotion, from stored predictions",
+            replications.len(),
+            audits.len()
         ));
     }
     if faults.is_empty() {
@@ -101,31 +104,56 @@ fn recompute_board(
     run_dir: &Path,
     main: Option<&ProblemId>,
     replications: &[Replication],
+    audits: &[Audit],
     truths: &BTreeMap<ProblemId, RankTruth>,
 ) -> Result<Board, String> {
     let store = Store::at(&run_dir.join(STORE_DIR));
     let read = |digest: Digest| store.get(digest).map_err(|error| error.to_string());
     for (index, one) in replications.iter().enumerate() {
         let decided = one.group == Group::Study && Some(&one.problem) == main;
-        let expected = decided && {
-            let claimed = correctness(one, truths, &read).map_err(|error| error.to_string())?;
-            is_promoted(
-                &claimed,
-                &one.problem,
-                &replications[..index],
-                truths,
-                &read,
-            )
-            .map_err(|error| error.to_string())?
+        let expected = if decided {
+            let before = &replications[..index];
+            let number = next_number(before);
+            let decided = correctness(one, truths, &read)
+                .and_then(|claimed| decide(&claimed, &one.problem, before, number, truths, &read));
+            Some(decided.map_err(|error| error.to_string())?)
+        } else {
+            None
         };
-        if one.promoted != expected {
+        let promoted = expected.is_some_and(|decision| decision.promotes());
+        if one.promoted != promoted {
             return Err(format!(
-                "replication {} of {}: the ledger says promoted = {}, the predictions say {expected}",
+                "replication {} of {}: the ledger says promoted = {}, the predictions say {promoted}",
                 one.id, one.method, one.promoted
             ));
         }
+        if !agree(one.decision, expected) {
+            return Err(format!(
+                "replication {} of {}: the ledger says {:?} of its test, the predictions say {expected:?}",
+                one.id, one.method, one.decision
+            ));
+        }
     }
-    board(replications, truths, &read).map_err(|error| error.to_string())
+    for audit in audits {
+        let of = replications.iter().find(|one| one.id == audit.replication);
+        if !of.is_some_and(|one| audit.seeds.iter().all(|seed| one.seeds.contains(seed))) {
+            return Err(format!(
+                "the audit of replication {} names a replication or seeds that do not exist",
+                audit.replication
+            ));
+        }
+    }
+    board(replications, audits, truths, &read).map_err(|error| error.to_string())
+}
+
+/// Another machine's library may round the last digit of a p-value differently.
+fn agree(recorded: Option<Decision>, expected: Option<Decision>) -> bool {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
+    match (recorded, expected) {
+        (Some(a), Some(b)) => a.number == b.number && near(a.p, b.p) && near(a.level, b.level),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// Scores every evaluation again by the study's policy.
@@ -154,6 +182,13 @@ fn opened(entries: &[Entry]) -> &[OpenedProblem] {
 fn replicated(entry: &Entry) -> Option<Replication> {
     match &entry.event {
         Event::Replicated { replication, .. } => Some(replication.clone()),
+        _ => None,
+    }
+}
+
+fn audited(entry: &Entry) -> Option<Audit> {
+    match &entry.event {
+        Event::Audited { audit, .. } => Some(audit.clone()),
         _ => None,
     }
 }

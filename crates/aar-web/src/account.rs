@@ -26,6 +26,9 @@ pub(crate) struct Account<'a> {
     pub(crate) snapshots: Vec<Stored<'a>>,
     pub(crate) evaluations: Vec<Evaluation<'a>>,
     pub(crate) replications: Vec<Replicated<'a>>,
+    /// How many replicated methods were audited, and the CPU seconds of that.
+    pub(crate) audits: u64,
+    pub(crate) audit_seconds: f64,
     pub(crate) findings: Vec<Finding<'a>>,
     pub(crate) failures: Vec<Failure<'a>>,
     /// Where each snapshot stands in `snapshots`.
@@ -134,6 +137,8 @@ impl<'a> Account<'a> {
             snapshots: Vec::new(),
             evaluations: Vec::new(),
             replications: Vec::new(),
+            audits: 0,
+            audit_seconds: 0.0,
             findings: Vec::new(),
             failures: Vec::new(),
             places: BTreeMap::new(),
@@ -326,6 +331,12 @@ impl<'a> Account<'a> {
                     replication,
                     compute_seconds,
                 });
+            }
+            Event::Audited {
+                compute_seconds, ..
+            } => {
+                self.audits += 1;
+                self.audit_seconds += compute_seconds;
             }
             Event::ReplicationFailed {
                 snapshot,

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 pub(crate) fn all(facts: &Facts<'_>) -> Result<BTreeMap<String, Vec<u8>>, ReportError> {
     let made = [
         ("board.csv", board(facts)?),
+        ("audits.csv", audits(facts)?),
         ("climb.csv", climb(facts)?),
         ("transfer.csv", transfer(facts)?),
         ("shrinkage.csv", shrinkage(facts)?),
@@ -48,6 +49,14 @@ fn board(facts: &Facts<'_>) -> Bytes {
         "accuracy",
         "promoted",
         "snapshot",
+        "rank",
+        "shrunk_gain",
+        "shrunk_gain_ci_low",
+        "shrunk_gain_ci_high",
+        "test",
+        "p",
+        "level",
+        "profile",
     ];
     let cells = |group: Group, row: &BoardRow| {
         vec![
@@ -65,12 +74,64 @@ fn board(facts: &Facts<'_>) -> Bytes {
             row.accuracy.into(),
             row.promoted.into(),
             Cell::text(row.snapshot),
+            row.rank.into(),
+            row.shrunk_gain.into(),
+            row.shrunk_gain_ci_low.into(),
+            row.shrunk_gain_ci_high.into(),
+            row.decision.map(|test| test.number).into(),
+            row.decision.map(|test| test.p).into(),
+            row.decision.map(|test| test.level).into(),
+            row.profile
+                .as_ref()
+                .map(|profile| Cell::text(profile.words()))
+                .into(),
         ]
     };
     let rows: Vec<_> = groups(facts.board)
         .into_iter()
         .flat_map(|(group, rows)| rows.iter().map(move |row| cells(group, row)))
         .collect();
+    csv(&header, &rows)
+}
+
+/// Every check of every audit.
+fn audits(facts: &Facts<'_>) -> Bytes {
+    let header = [
+        "problem",
+        "method",
+        "profile",
+        "check",
+        "measure",
+        "value",
+        "ci_low",
+        "ci_high",
+        "agreement",
+        "says",
+        "snapshot",
+    ];
+    let mut rows = Vec::new();
+    for (_, group) in groups(facts.board) {
+        for row in group {
+            let Some(profile) = &row.profile else {
+                continue;
+            };
+            for one in &profile.evidence {
+                rows.push(vec![
+                    Cell::text(&row.problem),
+                    Cell::text(&row.method),
+                    Cell::text(profile.words()),
+                    Cell::text(&one.check),
+                    Cell::text(one.measure),
+                    one.value.into(),
+                    one.ci_low.into(),
+                    one.ci_high.into(),
+                    one.agreement.into(),
+                    Cell::text(&one.says),
+                    Cell::text(row.snapshot),
+                ]);
+            }
+        }
+    }
     csv(&header, &rows)
 }
 

@@ -86,6 +86,11 @@ fn rows_of(text: &mut String, rows: &[&BoardRow], group: Group) {
             &gain,
         );
     }
+    for row in rows.iter().take(MOST_ROWS) {
+        if let Some(profile) = &row.profile {
+            text.push_str(&format!("  audit of {}: {}\n", row.method, profile.words()));
+        }
+    }
     if rows.len() > MOST_ROWS {
         text.push_str(&format!("  and {} more\n", rows.len() - MOST_ROWS));
     }

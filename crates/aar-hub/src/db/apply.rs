@@ -285,6 +285,21 @@ pub(crate) fn apply(
                 ),
             )?;
         }
+        Event::Audited {
+            audit,
+            compute_seconds,
+        } => {
+            db.execute(
+                "INSERT INTO audits (replication, record, compute_seconds, at)
+                 VALUES (?1, ?2, ?3, ?4)",
+                (
+                    signed(audit.replication.0)?,
+                    json(audit)?,
+                    compute_seconds,
+                    at,
+                ),
+            )?;
+        }
         Event::ReplicationFailed {
             snapshot,
             problem,

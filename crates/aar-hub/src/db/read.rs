@@ -4,6 +4,7 @@ use super::{signed, unsigned};
 use crate::api::{CommentView, EvaluationView, ExperimentView, FindingView, Provisional, Verdict};
 use crate::error::{HubError, Result};
 use crate::snapshot::Parts;
+use aar_core::audit::Audit;
 use aar_core::board::{Group, Replication};
 use aar_core::budget::{Budget, Spent};
 use aar_core::digest::Digest;
@@ -402,6 +403,28 @@ pub(crate) fn replications(db: &Connection) -> Result<Vec<Replication>> {
 }
 
 /// The word for a group, in the index and in the interface.
+/// All audits, oldest first.
+pub(crate) fn audits(db: &Connection) -> Result<Vec<Audit>> {
+    let sql = "SELECT record FROM audits ORDER BY at, replication";
+    all(db, sql, [], |row| json(row.get(0)?))
+}
+
+/// How many claims of a researcher were replicated on a problem, those that failed included.
+pub(crate) fn claims_replicated(
+    db: &Connection,
+    problem: &ProblemId,
+    researcher: &Name,
+) -> Result<u64> {
+    let sql = "SELECT COUNT(*) FROM (
+                   SELECT snapshot FROM replications WHERE problem = ?1
+                   UNION ALL SELECT snapshot FROM failed_replications WHERE problem = ?1
+               ) o JOIN snapshots s ON s.id = o.snapshot WHERE s.researcher = ?2";
+    let count = db.query_row(sql, (problem.to_string(), researcher.as_str()), |row| {
+        row.get(0)
+    })?;
+    unsigned(count)
+}
+
 pub(crate) fn group_word(group: Group) -> &'static str {
     match group {
         Group::Study => "study",

@@ -6,11 +6,12 @@ use crate::api::{Leaderboard, Provisional, ReplicationView};
 use crate::db::read;
 use crate::error::{HubError, Result};
 use crate::score;
-use aar_core::board::{Group, Replication};
+use aar_core::audit::{Audit, AuditRuns, Counterfactual};
+use aar_core::board::{Decision, Group, Replication};
 use aar_core::event::{Event, OpenedProblem};
 use aar_core::id::{ProblemId, ReplicationId, Seed, SnapshotId};
 use aar_core::row::Label;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the referee reports of a replication; method and family are the hub's own record.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,8 +24,28 @@ pub struct NewReplication {
     pub seeds: Vec<Seed>,
     /// For each seed, the predictions on `rank` in row order.
     pub predictions: Vec<Vec<Label>>,
-    /// Is it better than the incumbent? Only a study's method on the main problem can be promoted.
-    pub promoted: bool,
+    /// The test against the incumbent, which only a study's method on the main problem gets. The
+    /// row is promoted if the test says so.
+    pub decision: Option<Decision>,
+    /// CPU seconds used.
+    pub compute_seconds: f64,
+}
+
+/// How the runs of one counterfactual ended: for each seed the predictions in row order, or why
+/// there are none.
+pub type ChangedRuns = std::result::Result<Vec<Vec<Label>>, String>;
+
+/// What the referee reports of an audit.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewAudit {
+    /// Whose row is audited.
+    pub replication: ReplicationId,
+    /// Which of its seeds were run again.
+    pub seeds: Vec<Seed>,
+    /// What came of each counterfactual; none where it does not apply.
+    pub runs: BTreeMap<Counterfactual, Option<ChangedRuns>>,
+    /// The ceiling's predictions on the replication's rows.
+    pub ceiling: Vec<Label>,
     /// CPU seconds used.
     pub compute_seconds: f64,
 }
@@ -49,13 +70,22 @@ impl Hub {
         Ok(self.claims()?.into_iter().next())
     }
 
-    /// All claims that no replication has answered yet, best first.
+    /// All claims that no replication has answered yet, best first. Those of a researcher whose
+    /// replications are spent are not among them.
     ///
     /// # Errors
     /// If the index cannot be read.
     pub fn claims(&self) -> Result<Vec<Provisional>> {
         let main = &self.main_problem()?.id;
-        read::open_claims(&*self.read()?, main)
+        let db = self.read()?;
+        let most = self.study().budget.replications;
+        let mut claims = Vec::new();
+        for claim in read::open_claims(&db, main)? {
+            if read::claims_replicated(&db, main, &claim.researcher)? < most {
+                claims.push(claim);
+            }
+        }
+        Ok(claims)
     }
 
     /// Records a replication and gives it its number; only this makes a row of the board.
@@ -74,7 +104,7 @@ impl Hub {
             _ => Group::Study,
         };
         let main = self.main_problem()?.id == new.problem;
-        if new.promoted && !(main && group == Group::Study) {
+        if new.decision.is_some() && !(main && group == Group::Study) {
             let why = "only a study's method on the main problem can be promoted";
             return Err(HubError::invalid(why));
         }
@@ -105,6 +135,12 @@ impl Hub {
             );
             return Err(HubError::Conflict(why));
         }
+        let tested = before.iter().filter_map(|old| old.decision);
+        let next = tested.map(|test| test.number).max().unwrap_or(0) + 1;
+        if let Some(test) = new.decision.filter(|test| test.number != next) {
+            let why = format!("test {} of the study, where {next} comes next", test.number);
+            return Err(HubError::Conflict(why));
+        }
         let replication = Replication {
             id: ReplicationId(read::next_id(&writer.db, "replications")?),
             snapshot: new.snapshot,
@@ -114,7 +150,8 @@ impl Hub {
             problem: new.problem,
             seeds: new.seeds,
             outputs,
-            promoted: new.promoted,
+            promoted: new.decision.is_some_and(|test| test.promotes()),
+            decision: new.decision,
         };
         let event = Event::Replicated {
             replication: replication.clone(),
@@ -146,6 +183,68 @@ impl Hub {
             reason,
         };
         self.commit(&mut *self.write()?, &[failed])
+    }
+
+    /// Records what an audit's runs wrote. No researcher learns that there was one.
+    ///
+    /// # Errors
+    /// If the replication is unknown or was audited before, if seeds and predictions do not fit it,
+    /// or writing fails.
+    pub fn record_audit(&self, new: NewAudit) -> Result<Audit> {
+        check_seconds(new.compute_seconds)?;
+        let (known, before) = {
+            let db = self.read()?;
+            (read::replications(&db)?, read::audits(&db)?)
+        };
+        let id = new.replication;
+        let audited = known
+            .iter()
+            .find(|one| one.id == id)
+            .ok_or_else(|| HubError::not_found(format!("replication {id}")))?;
+        if before.iter().any(|one| one.replication == id) {
+            return Err(HubError::Conflict(format!("replication {id} was audited")));
+        }
+        let good = || new.runs.values().flatten().flatten();
+        if !new.seeds.iter().all(|seed| audited.seeds.contains(seed))
+            || !good().all(|outputs| outputs.len() == new.seeds.len())
+        {
+            let why =
+                "an audit needs predictions for each of its seeds, and the replication's seeds";
+            return Err(HubError::invalid(why));
+        }
+        let mut runs = BTreeMap::new();
+        for (change, ended) in new.runs {
+            let ended = match ended {
+                None => AuditRuns::NotApplicable,
+                Some(Err(reason)) => AuditRuns::Failed {
+                    reason: beginning(reason),
+                },
+                Some(Ok(predictions)) => AuditRuns::Good {
+                    outputs: self.store_predictions(&predictions)?,
+                },
+            };
+            runs.insert(change, ended);
+        }
+        let audit = Audit {
+            replication: id,
+            seeds: new.seeds,
+            runs,
+            ceiling: self.store.put(&score::encode(&new.ceiling))?,
+        };
+        let event = Event::Audited {
+            audit: audit.clone(),
+            compute_seconds: new.compute_seconds,
+        };
+        self.commit(&mut *self.write()?, &[event])?;
+        Ok(audit)
+    }
+
+    /// All audits, oldest first. For the trusted process.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn audits(&self) -> Result<Vec<Audit>> {
+        read::audits(&*self.read()?)
     }
 
     /// All replications, oldest first. For the trusted process: with the vault's labels their

@@ -15,7 +15,7 @@ mod seats;
 mod snapshots;
 
 pub use access::{Caller, Token};
-pub use boards::NewReplication;
+pub use boards::{ChangedRuns, NewAudit, NewReplication};
 pub(crate) use seats::Seat;
 
 pub use queue::{EvaluationOutcome, ExperimentOutcome, Job, Run};

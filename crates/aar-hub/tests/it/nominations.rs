@@ -17,7 +17,7 @@ fn replication(snapshot: aar_core::id::SnapshotId) -> NewReplication {
         problem: main_problem(),
         seeds: vec![Seed(1), Seed(2)],
         predictions: vec![vec![Label::One; 4], vec![Label::Zero; 4]],
-        promoted: false,
+        decision: None,
         compute_seconds: 1.0,
     }
 }

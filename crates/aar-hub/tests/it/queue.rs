@@ -104,7 +104,11 @@ fn replicated(lab: &Lab, snapshot: SnapshotId, promoted: bool) -> aar_hub::error
         problem: "chat@1".parse().unwrap(),
         seeds: vec![Seed(1), Seed(2)],
         predictions: vec![predictions(5); 2],
-        promoted,
+        decision: promoted.then_some(aar_core::board::Decision {
+            number: 1,
+            p: 0.0,
+            level: 0.01,
+        }),
         compute_seconds: 1.0,
     };
     lab.hub.record_replication(new).map(drop)

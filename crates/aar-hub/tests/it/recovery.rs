@@ -55,7 +55,11 @@ fn eventful() -> Lab {
         problem: "chat@1".parse().unwrap(),
         seeds: vec![Seed(1), Seed(2)],
         predictions: vec![predictions(5), predictions(6)],
-        promoted: true,
+        decision: Some(aar_core::board::Decision {
+            number: 1,
+            p: 0.0,
+            level: 0.01,
+        }),
         compute_seconds: 1.0 / 3.0,
     };
     lab.hub.record_replication(replication).unwrap();

@@ -109,7 +109,11 @@ fn from_joining_to_the_board() {
         problem: "chat@1".parse().unwrap(),
         seeds: (0..16).map(Seed).collect(),
         predictions: vec![predictions(280); 16],
-        promoted: true,
+        decision: Some(aar_core::board::Decision {
+            number: 1,
+            p: 0.0,
+            level: 0.01,
+        }),
         compute_seconds: 20.0,
     };
     let recorded = hub.record_replication(replication.clone()).unwrap();

@@ -39,7 +39,11 @@ fn no_answer_tells_accuracies_labels_replications_or_tokens() {
             problem: problem.parse().unwrap(),
             seeds: (7_777_001..7_777_017).map(Seed).collect(),
             predictions: (0..16).map(|seed| predictions(171 + seed)).collect(),
-            promoted,
+            decision: promoted.then_some(aar_core::board::Decision {
+                number: 1,
+                p: 0.0,
+                level: 0.01,
+            }),
             compute_seconds: 31.25,
         };
         outputs.extend(hub.record_replication(new).unwrap().outputs);

@@ -1,6 +1,7 @@
 //! The recomputed board says what the predictions say.
 
 use crate::run::{CEILING, METHODS, Run, WEAK};
+use aar_core::audit::Trait;
 use aar_core::board::{BoardRow, Group};
 use aar_referee::recompute;
 
@@ -32,6 +33,34 @@ fn rows_have_the_accuracy_and_pgr_of_the_stored_predictions() {
         assert!(row.ci_low < row.pgr && row.pgr < row.ci_high, "{row:?}");
         assert_eq!((row.seeds, row.promoted), (16, group == Group::Study));
     }
+}
+
+#[test]
+fn a_row_carries_its_test_its_rank_and_its_profile() {
+    let board = recompute(&Run::new().dir, None).board;
+    let found = &board.verified[0];
+    let test = found.decision.unwrap();
+    assert!(test.number == 1 && test.p < test.level && found.promoted);
+    let ranks: Vec<usize> = board.baselines.iter().map(|row| row.rank).collect();
+    assert_eq!(ranks, [1, 2], "the two are far apart");
+    // One row has nothing to be shrunk towards.
+    assert_eq!(found.shrunk_gain, found.gain);
+    let profile = found.profile.as_ref().unwrap();
+    assert_eq!(profile.traits, [Trait::UsesTeacher]);
+    let says = |check: &str| {
+        let one = profile.evidence.iter().find(|one| one.check == check);
+        one.unwrap_or_else(|| panic!("{check}: {profile:?}"))
+    };
+    close(says("inverted-teacher").value.unwrap(), 0.8);
+    close(says("inverted-teacher").agreement.unwrap(), 0.0);
+    close(says("half-pool").agreement.unwrap(), 1.0);
+    assert!(
+        says("no-teacher")
+            .says
+            .ends_with("the method failed: it failed")
+    );
+    assert_eq!(says("swapped-options").value, None);
+    assert!(board.baselines.iter().all(|row| row.profile.is_none()));
 }
 
 #[test]

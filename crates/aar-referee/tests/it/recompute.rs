@@ -53,7 +53,7 @@ fn an_unchanged_run_has_no_fault_and_says_what_was_checked() {
         "ledger: ",
         "store: ",
         "tiny@1: 20 files and 4 label commitments",
-        "board: 4 rows",
+        "board: 4 rows, 1 audits",
         "feedback: 0 answers",
     ] {
         assert!(checked.contains(part), "{part}: {checked}");

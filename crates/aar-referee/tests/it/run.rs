@@ -1,18 +1,20 @@
 //! A closed study without sandboxes: the tests say what its methods predicted.
 
 use crate::tiny;
-use aar_core::board::Group;
+use aar_core::audit::Counterfactual;
+use aar_core::board::{Decision, Group};
 use aar_core::event::OpenedProblem;
 use aar_core::feedback::FeedbackPolicy;
-use aar_core::id::{Seed, SnapshotId};
+use aar_core::id::{ReplicationId, Seed, SnapshotId};
 use aar_core::method::METHOD_FILE;
 use aar_core::problem::{ItemKind, Split, SplitAnchors};
 use aar_core::row::Label;
 use aar_core::study::Study;
-use aar_hub::hub::{EvaluationOutcome, NewReplication};
+use aar_hub::hub::{EvaluationOutcome, NewAudit, NewReplication};
 use aar_hub::{Hub, HubSetup};
 use aar_problem::Problem;
-use aar_stats::Groups;
+use aar_referee::half_pool;
+use aar_stats::{CorrectMatrix, Crossed, Groups};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,8 +41,12 @@ impl Run {
         Self::with(&Study::default(), true, |hub, problem| {
             for (name, group, wrong) in METHODS {
                 let snapshot = store(hub, name, group);
-                hub.record_replication(replication(problem, snapshot, group, wrong))
+                let recorded = hub
+                    .record_replication(replication(problem, snapshot, group, wrong))
                     .unwrap();
+                if group == Group::Study {
+                    hub.record_audit(audit(problem, recorded.id)).unwrap();
+                }
             }
         })
     }
@@ -141,15 +147,69 @@ fn store(hub: &Hub, name: &str, group: Group) -> SnapshotId {
     }
 }
 
-/// Each seed is wrong on as many rows, but not on quite the same.
-fn replication(
-    problem: &Problem,
-    snapshot: SnapshotId,
-    group: Group,
-    wrong: usize,
-) -> NewReplication {
+/// The test of the study's method against the better baseline, computed from what both predicted.
+pub(crate) fn decision(problem: &Problem) -> Decision {
     let truth = problem.labels(Split::Rank);
-    let predictions = |seed: usize| -> Vec<Label> {
+    let rows = &problem.table(Split::Rank).rows;
+    let groups = Groups::from_keys(&rows.iter().map(|row| &*row.group).collect::<Vec<_>>());
+    let [claimed, incumbent] =
+        [12, 24].map(|wrong| CorrectMatrix::score(&predictions(truth, wrong), truth).unwrap());
+    let gain = Crossed::difference(&claimed, &incumbent, &groups).unwrap();
+    Decision {
+        number: 1,
+        p: gain.estimate(0.95).unwrap().p_positive(),
+        // 0.05 / zeta(3/2)
+        level: 0.05 / 2.612_375_348_685_488,
+    }
+}
+
+/// Shuffled and random labels leave chance, inverted ones turn every answer, all else changes
+/// nothing; without any teacher the method fails.
+fn audit(problem: &Problem, replication: ReplicationId) -> NewAudit {
+    let truth = problem.labels(Split::Rank);
+    let same = &predictions(truth, 12)[..4];
+    let turned = same
+        .iter()
+        .map(|one| one.iter().map(|label| label.flipped()).collect());
+    let half: Vec<usize> = {
+        let rows = &problem.table(Split::Rank).rows;
+        let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
+        half_pool(&Groups::from_keys(&keys))
+    };
+    let chance = |seed: u64| -> Vec<Vec<Label>> {
+        let coin = |row: u64| Label::from(Seed(seed).derive("coin", row).0 & 1 == 1);
+        let rows = truth.len() as u64;
+        (0..4)
+            .map(|s| (0..rows).map(|row| coin(rows * s + row)).collect())
+            .collect()
+    };
+    let runs = [
+        (Counterfactual::ShuffledTeacher, Some(Ok(chance(1)))),
+        (Counterfactual::RandomTeacher, Some(Ok(chance(2)))),
+        (Counterfactual::InvertedTeacher, Some(Ok(turned.collect()))),
+        (Counterfactual::NoTeacher, Some(Err("it failed".to_owned()))),
+        (Counterfactual::OtherSeed, Some(Ok(same.to_vec()))),
+        (
+            Counterfactual::HalfPool,
+            Some(Ok(same
+                .iter()
+                .map(|one| half.iter().map(|&row| one[row]).collect())
+                .collect())),
+        ),
+        (Counterfactual::SwappedOptions, None),
+    ];
+    NewAudit {
+        replication,
+        seeds: (101..105).map(Seed).collect(),
+        runs: runs.into(),
+        ceiling: truth.to_vec(),
+        compute_seconds: 2.0,
+    }
+}
+
+/// Each seed is wrong on as many rows, but not on quite the same.
+fn predictions(truth: &[Label], wrong: usize) -> Vec<Vec<Label>> {
+    let seed = |seed: usize| -> Vec<Label> {
         let is_wrong = |row: usize| (row + seed % 5) % truth.len() < wrong;
         let flip = |(row, &label): (usize, &Label)| {
             if is_wrong(row) {
@@ -160,12 +220,22 @@ fn replication(
         };
         truth.iter().enumerate().map(flip).collect()
     };
+    (0..16).map(seed).collect()
+}
+
+fn replication(
+    problem: &Problem,
+    snapshot: SnapshotId,
+    group: Group,
+    wrong: usize,
+) -> NewReplication {
+    let truth = problem.labels(Split::Rank);
     NewReplication {
         snapshot,
         problem: problem.manifest().id.clone(),
         seeds: (101..117).map(Seed).collect(),
-        predictions: (0..16).map(predictions).collect(),
-        promoted: group == Group::Study,
+        predictions: predictions(truth, wrong),
+        decision: (group == Group::Study).then(|| decision(problem)),
         compute_seconds: 1.0,
     }
 }

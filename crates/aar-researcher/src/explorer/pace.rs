@@ -116,6 +116,7 @@ mod tests {
                 evaluations: 20,
                 experiments: 40,
                 compute_seconds: 100.0,
+                ..Budget::default()
             },
             spent: Spent {
                 evaluations,

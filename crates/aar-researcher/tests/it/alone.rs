@@ -17,6 +17,7 @@ fn budget(evaluations: u64, experiments: u64) -> Budget {
         evaluations,
         experiments,
         compute_seconds: 1_000.0,
+        ..Budget::default()
     }
 }
 

@@ -15,6 +15,7 @@ fn nine_find_the_planted_region_together() {
         evaluations: 12,
         experiments: 40,
         compute_seconds: 1_000.0,
+        ..Budget::default()
     });
     let ends = house.run(Directions::Study, 9, |recipe| {
         Played::Pgr(landscape(recipe))
@@ -79,6 +80,7 @@ fn an_undirected_team_starts_alike_and_still_goes_on() {
         evaluations: 5,
         experiments: 20,
         compute_seconds: 1_000.0,
+        ..Budget::default()
     });
     let ends = house.run(Directions::None, 3, |recipe| Played::Pgr(landscape(recipe)));
     assert!(ends.iter().all(|end| end.evaluations >= 5), "{ends:?}");
@@ -92,6 +94,7 @@ fn a_team_that_hears_only_improved_or_not_climbs_far_above_vanilla() {
         evaluations: 12,
         experiments: 40,
         compute_seconds: 1_000.0,
+        ..Budget::default()
     });
     let ends = house.run(Directions::Study, 9, |recipe| {
         Played::Pgr(landscape(recipe))

@@ -60,6 +60,8 @@ pub(crate) fn budget(facts: &Facts<'_>) -> Markup {
     let sum = |part: fn(&Researcher<'_>) -> u64| account.researchers.iter().map(part).sum::<u64>();
     let compute: f64 = account.researchers.iter().map(|r| r.compute_seconds).sum();
     let referee: f64 = account.replications.iter().map(|r| r.compute_seconds).sum();
+    let all = compute + referee + account.audit_seconds;
+    let share = |part: f64| if all > 0.0 { part / all } else { 0.0 };
     let (start, end) = account.research();
     let minutes = end.saturating_sub(start) as f64 / 60_000.0;
     let runs = sum(|r| r.runs);
@@ -103,7 +105,9 @@ pub(crate) fn budget(facts: &Facts<'_>) -> Markup {
             (span(end.saturating_sub(start)))
             @if minutes > 0.0 { ": " strong { (number(runs as f64 / minutes, 1)) " runs per minute" } }
             ". The referee's " (account.replications.len()) " replications took "
-            (number(referee, 1)) " compute seconds."
+            (number(referee, 1)) " compute seconds and its " (account.audits) " audits "
+            (number(account.audit_seconds, 1)) ": " (number(100.0 * share(referee), 1)) " % and "
+            (number(100.0 * share(account.audit_seconds), 1)) " % of all."
         }
         (released(facts))
         (table(&headings, &body))

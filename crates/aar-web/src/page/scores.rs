@@ -51,6 +51,13 @@ pub(crate) fn board(facts: &Facts<'_>, rule: &str) -> Markup {
             }
             p { strong { "When a row is promoted. " } (rule) }
             p {
+                strong { "Ranks, shrunk gains and profiles. " }
+                "Rows that cannot be told from the best of their rank (the paired difference's 95 % "
+                "interval contains 0) share it. A shrunk gain is moved towards the mean gain of this "
+                "study's rows by as much of their differences as is noise. A profile is what audits "
+                "found out: it describes a method and is no verdict."
+            }
+            p {
                 strong { "Mind the choice. " }
                 "Intervals are for each row alone. The best of many rows is partly best by luck; its "
                 "paired gain and its transfer say more than its place."
@@ -86,9 +93,12 @@ fn board_table(facts: &Facts<'_>) -> Markup {
         Words("Family"),
         Figures("PGR [95 %]"),
         Figures("Gain over best baseline [95 %]"),
+        Figures("Gain, shrunk [95 %]"),
         Figures("Seeds"),
         Figures("Accuracy"),
         Words("Promoted"),
+        Figures("p (level)"),
+        Words("Profile"),
         Words("Snapshot"),
     ];
     let body = html! {
@@ -98,14 +108,17 @@ fn board_table(facts: &Facts<'_>) -> Markup {
                 tr { th class="group" colspan=(headings.len()) scope="rowgroup" { (group_name(group)) } }
                 @for (place, row) in rows.iter().enumerate() {
                     tr {
-                        td class="num" { (place + 1) }
+                        td class="num" { (row.rank) }
                         th scope="row" { (row.method) }
                         td { (row.family) }
                         td class="num" { (estimate(row.pgr, row.ci_low, row.ci_high, 3)) }
                         td class="num" { (gain(row, group == Group::Baseline && place == 0)) }
+                        td class="num" { (shrunk(row)) }
                         td class="num" { (row.seeds) }
                         td class="num" { (number(row.accuracy, 4)) }
                         td { @if row.promoted { "yes" } @else if group == Group::Study { "no" } }
+                        td class="num" { (test(row)) }
+                        td { @match &row.profile { Some(profile) => (profile.words()), None => "not audited" } }
                         td { code { (row.snapshot.0.short()) } }
                     }
                 }
@@ -115,7 +128,45 @@ fn board_table(facts: &Facts<'_>) -> Markup {
             }
         }
     };
-    table(&headings, &body)
+    html! { (table(&headings, &body)) (audits(facts)) }
+}
+
+fn shrunk(row: &BoardRow) -> String {
+    match (
+        row.shrunk_gain,
+        row.shrunk_gain_ci_low,
+        row.shrunk_gain_ci_high,
+    ) {
+        (Some(gain), Some(low), Some(high)) => {
+            format!("{} {}", signed(gain, 3), interval(low, high, 3))
+        }
+        _ => "–".to_owned(),
+    }
+}
+
+fn test(row: &BoardRow) -> String {
+    row.decision.map_or_else(
+        || "–".to_owned(),
+        |test| format!("{:.1e} ({:.1e})", test.p, test.level),
+    )
+}
+
+/// What each audit found, a sentence for each check.
+fn audits(facts: &Facts<'_>) -> Markup {
+    let rows: Vec<&BoardRow> = GROUPS
+        .into_iter()
+        .flat_map(|group| facts.rows(group, facts.main()))
+        .collect();
+    html! {
+        @for row in rows {
+            @if let Some(profile) = &row.profile {
+                details {
+                    summary { "Audit of " (row.method) ": " (profile.words()) }
+                    ul { @for one in &profile.evidence { li { (one.says) } } }
+                }
+            }
+        }
+    }
 }
 
 fn gain(row: &BoardRow, is_best_baseline: bool) -> String {

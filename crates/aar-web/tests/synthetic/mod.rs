@@ -139,7 +139,13 @@ pub(crate) fn row(id: SnapshotId, method: &str, family: Family, on: &str, pgr: f
         gain: Some(pgr - 0.31),
         gain_ci_low: Some(pgr - 0.35),
         gain_ci_high: Some(pgr - 0.27),
+        shrunk_gain: None,
+        shrunk_gain_ci_low: None,
+        shrunk_gain_ci_high: None,
+        rank: 1,
         promoted: false,
+        decision: None,
+        profile: None,
     }
 }
 
@@ -376,6 +382,7 @@ fn replicate(
         seeds: (0..16).map(Seed).collect(),
         outputs: Vec::new(),
         promoted,
+        decision: None,
     };
     made.push(
         300,

@@ -1,6 +1,6 @@
 //! Closing a study: the best methods on the transfer problems, then tables, ledger and report.
 
-use super::conduct::Finished;
+use super::conduct::{Finished, audit};
 use super::progress::Progress;
 use crate::record::Record;
 use aar_core::board::Group;
@@ -77,7 +77,7 @@ pub(crate) fn close(
     })
 }
 
-/// The best two methods and the baselines run unchanged on each transfer problem.
+/// The best two methods are audited, and run with the baselines unchanged on each transfer problem.
 fn transfer(
     hub: &Hub,
     referee: &Referee,
@@ -101,6 +101,12 @@ fn transfer(
         .take(TRANSFERRED)
         .map(|(snapshot, _)| snapshot)
         .collect();
+    progress.stage("auditing the best methods");
+    for replication in hub.replications()? {
+        if replication.problem == main.id && methods.contains(&replication.snapshot) {
+            audit(referee, &replication, progress)?;
+        }
+    }
     for problem in hub
         .problems()
         .iter()

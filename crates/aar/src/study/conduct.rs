@@ -40,6 +40,9 @@ const DEAR: u32 = 2;
 /// short for everything, the closing leaves something out.
 const LEAST_RESEARCH: f64 = 0.4;
 
+/// What the closing's two audits cost in replications of a baseline: 28 runs each of a method that
+/// takes twice as long, where a replication has 16.
+const AUDITS: u32 = 7;
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);
 
@@ -306,7 +309,7 @@ impl Conductor<'_> {
     fn transferring(&self, shipped: &Shipped) -> Duration {
         let transfers = count(self.hub.problems().len().saturating_sub(1));
         let each = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
-        REPORTING + self.usual.get() * (transfers * each)
+        REPORTING + self.usual.get() * (transfers * each + AUDITS)
     }
 
     /// Claims that are still better than the incumbent: one that was overtaken has lapsed.
@@ -339,7 +342,11 @@ impl Conductor<'_> {
         // A machine that others make busy must not make the study late.
         let usual = (self.usual.get() * 3 + begun.elapsed() / DEAR) / 4;
         self.usual.set(self.usual.get().max(usual));
-        self.report_replication(replication.as_ref(), Group::Study)
+        self.report_replication(replication.as_ref(), Group::Study)?;
+        match replication {
+            Some(row) if row.promoted => audit(self.referee, &row, self.progress),
+            _ => Ok(()),
+        }
     }
 
     fn report_replication(&self, replication: Option<&Replication>, group: Group) -> Result<()> {
@@ -388,6 +395,27 @@ impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         (self.0)();
     }
+}
+
+/// Audits a row for people. That the machine fails is no reason to lose the study.
+pub(super) fn audit(referee: &Referee, row: &Replication, progress: &Progress) -> Result<()> {
+    match referee.audit(row) {
+        Ok(_) => {}
+        Err(RefereeError::Compute(error)) => {
+            progress.event(&format!("no audit of {}: {error}", row.method));
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(profile) = referee.row(row)?.profile {
+        progress.event(&format!(
+            "{:<12}  {:<32}  {}",
+            "audit",
+            row.method.as_str(),
+            profile.words()
+        ));
+    }
+    Ok(())
 }
 
 struct Shipped {

@@ -1,0 +1,372 @@
+//! From the outputs of changed runs to what kind of method it is.
+
+use super::view::half_pool;
+use crate::board::{BoardError, RankTruth, ReadBlob, decode, statistics, truth_of};
+use aar_core::audit::{Audit, AuditRuns, Counterfactual, Evidence, Measure, Profile, Trait};
+use aar_core::board::Replication;
+use aar_core::row::Label;
+use aar_stats::{CorrectMatrix, Crossed, Estimate, Groups, StatsError};
+use std::collections::BTreeMap;
+
+/// The share of its skill over chance from which a method is said to keep it.
+const KEPT: f64 = 0.5;
+/// The share of rows that must be answered alike for a change to count as none.
+const ALIKE: f64 = 0.9;
+/// A loss of accuracy that counts where answers must not depend on what was changed.
+const LOSS: f64 = 0.01;
+/// Slices with fewer rows or groups than this say nothing.
+const SLICE: usize = 30;
+/// The level at which slices above the ceiling are shown, all of them together.
+const CEILING_LEVEL: f64 = 0.05;
+
+/// The profile that an audit's stored outputs make.
+///
+/// # Errors
+/// If predictions cannot be read or do not fit the problem.
+pub(crate) fn profile(
+    audit: &Audit,
+    replication: &Replication,
+    truths: &BTreeMap<aar_core::id::ProblemId, RankTruth>,
+    read: ReadBlob<'_>,
+) -> Result<Profile, BoardError> {
+    let truth = truth_of(replication, truths)?;
+    let decode = |outputs: &[_]| -> Result<Vec<Vec<Label>>, BoardError> {
+        let labels = outputs.iter().map(|&one| decode(one, replication, read));
+        labels.collect()
+    };
+    let places = audit.seeds.iter().filter_map(|seed| {
+        let place = replication.seeds.iter().position(|other| other == seed)?;
+        replication.outputs.get(place).copied()
+    });
+    let original = decode(&places.collect::<Vec<_>>())?;
+    let all = decode(&replication.outputs)?;
+    let ceiling = decode(&[audit.ceiling])?;
+    let mut changed = BTreeMap::new();
+    for (&change, runs) in &audit.runs {
+        if let AuditRuns::Good { outputs } = runs {
+            changed.insert(change, decode(outputs)?);
+        }
+    }
+    let reading = Reading {
+        audit,
+        truth,
+        original,
+        changed,
+    };
+    let judged = reading.judge().and_then(|mut profile| {
+        stress(&mut profile, &all, truth)?;
+        over_ceiling(&mut profile, &all, &ceiling, truth)?;
+        Ok(profile)
+    });
+    judged.map_err(|source| statistics(replication, source))
+}
+
+/// An audit's outputs beside those of its replication.
+struct Reading<'a> {
+    audit: &'a Audit,
+    truth: &'a RankTruth,
+    /// Of the audit's seeds.
+    original: Vec<Vec<Label>>,
+    changed: BTreeMap<Counterfactual, Vec<Vec<Label>>>,
+}
+
+/// What one change did.
+struct Effect {
+    /// Accuracy of the replication minus accuracy of the changed runs.
+    lost: Estimate,
+    /// Accuracy of the changed runs.
+    accuracy: Estimate,
+    /// Share of rows answered alike.
+    alike: Estimate,
+    /// Mean over seeds of the accuracy of the answers or of their opposites, whichever is higher.
+    either_side: f64,
+}
+
+impl Reading<'_> {
+    fn judge(&self) -> Result<Profile, StatsError> {
+        let mut effects = BTreeMap::new();
+        for &change in self.changed.keys() {
+            effects.insert(change, self.effect(change)?);
+        }
+        let mut profile = Profile {
+            traits: vec![self.teacher(&effects)?],
+            evidence: Vec::new(),
+        };
+        let depends = |change: Counterfactual| {
+            effects
+                .get(&change)
+                .is_some_and(|effect| effect.alike.high < ALIKE || effect.lost.low > LOSS)
+        };
+        for (change, found) in [
+            (Counterfactual::SwappedOptions, Trait::OrderBiased),
+            (Counterfactual::HalfPool, Trait::PoolDependent),
+            (Counterfactual::OtherSeed, Trait::SeedDependent),
+        ] {
+            if depends(change) {
+                profile.traits.push(found);
+            }
+        }
+        for change in Counterfactual::ALL {
+            if let Some(runs) = self.audit.runs.get(&change) {
+                let effect = effects.get(&change);
+                profile.evidence.push(evidence(change, runs, effect));
+            }
+        }
+        Ok(profile)
+    }
+
+    fn effect(&self, change: Counterfactual) -> Result<Effect, StatsError> {
+        let mut changed = self.changed[&change].clone();
+        let mut original = self.original.clone();
+        let mut labels = self.truth.labels.clone();
+        let mut keys = self.truth.groups.of_items().to_vec();
+        match change {
+            Counterfactual::HalfPool => {
+                // The rows that both runs predicted.
+                let rows = half_pool(&self.truth.groups);
+                labels = gather(&labels, &rows);
+                keys = gather(&keys, &rows);
+                for one in &mut original {
+                    *one = gather(one, &rows);
+                }
+            }
+            Counterfactual::SwappedOptions => {
+                for label in changed.iter_mut().flatten() {
+                    *label = label.flipped();
+                }
+            }
+            _ => {}
+        }
+        let groups = Groups::from_keys(&keys);
+        let before = CorrectMatrix::score(&original, &labels)?;
+        let after = CorrectMatrix::score(&changed, &labels)?;
+        let alike: Vec<Vec<bool>> = original
+            .iter()
+            .zip(&changed)
+            .map(|(a, b)| a.iter().zip(b).map(|(a, b)| a == b).collect())
+            .collect();
+        let alike = CorrectMatrix::from_rows(&alike)?;
+        let sides = after.accuracies();
+        let best = sides.iter().map(|&right| right.max(1.0 - right));
+        Ok(Effect {
+            lost: Crossed::difference(&before, &after, &groups)?.estimate(0.95)?,
+            accuracy: Crossed::accuracy(&after, &groups)?.estimate(0.95)?,
+            alike: Crossed::accuracy(&alike, &groups)?.estimate(0.95)?,
+            either_side: best.sum::<f64>() / sides.len() as f64,
+        })
+    }
+
+    /// What part the teacher has in the answers.
+    fn teacher(&self, effects: &BTreeMap<Counterfactual, Effect>) -> Result<Trait, StatsError> {
+        let truth = &self.truth.labels;
+        let correct = CorrectMatrix::score(&self.original, truth)?;
+        let accuracy = Crossed::accuracy(&correct, &self.truth.groups)?.estimate(0.95)?;
+        let ones = truth.iter().filter(|&&label| label == Label::One).count() as f64;
+        let share = ones / truth.len() as f64;
+        let chance = share.max(1.0 - share);
+        // Who knows nothing can lose nothing.
+        if accuracy.low <= chance {
+            return Ok(Trait::TeacherUnclear);
+        }
+        let skill = accuracy.value - chance;
+        let keeps = |accuracy: f64| accuracy - chance >= KEPT * skill;
+        let ignorant = [
+            Counterfactual::ShuffledTeacher,
+            Counterfactual::RandomTeacher,
+            Counterfactual::NoTeacher,
+            Counterfactual::InvertedTeacher,
+        ];
+        let known = ignorant.iter().filter_map(|change| effects.get(change));
+        if known
+            .into_iter()
+            .any(|effect| effect.accuracy.low > chance && keeps(effect.accuracy.value))
+        {
+            return Ok(Trait::TeacherFree);
+        }
+        let noise: Vec<&Effect> = ignorant[..2]
+            .iter()
+            .filter_map(|change| effects.get(change))
+            .collect();
+        let either_side =
+            noise.iter().map(|effect| effect.either_side).sum::<f64>() / noise.len() as f64;
+        Ok(if noise.is_empty() {
+            Trait::TeacherUnclear
+        } else if keeps(either_side) {
+            Trait::TeacherOriented
+        } else if noise.iter().all(|effect| effect.lost.low > 0.0) {
+            Trait::UsesTeacher
+        } else {
+            Trait::TeacherUnclear
+        })
+    }
+}
+
+fn evidence(change: Counterfactual, runs: &AuditRuns, effect: Option<&Effect>) -> Evidence {
+    let (measure, says) = match (runs, effect) {
+        (AuditRuns::Good { .. }, Some(effect)) => (
+            Measure::AccuracyLost,
+            format!(
+                "{}: accuracy {:.3}, {:+.3} against the replication; {:.0} % of answers {}",
+                meaning(change),
+                effect.accuracy.value,
+                -effect.lost.value,
+                100.0 * effect.alike.value,
+                match change {
+                    Counterfactual::SwappedOptions => "moved with their option",
+                    _ => "stayed",
+                }
+            ),
+        ),
+        (AuditRuns::Failed { reason }, _) => (
+            Measure::Nothing,
+            format!("{}: the method failed: {reason}", meaning(change)),
+        ),
+        _ => (
+            Measure::Nothing,
+            format!("{}: does not apply to this problem", meaning(change)),
+        ),
+    };
+    Evidence {
+        check: change.as_str().to_owned(),
+        measure,
+        value: effect.map(|effect| effect.lost.value),
+        ci_low: effect.map(|effect| effect.lost.low),
+        ci_high: effect.map(|effect| effect.lost.high),
+        agreement: effect.map(|effect| effect.alike.value),
+        says,
+    }
+}
+
+fn meaning(change: Counterfactual) -> &'static str {
+    match change {
+        Counterfactual::ShuffledTeacher => "weak labels shuffled among rows",
+        Counterfactual::InvertedTeacher => "weak labels inverted",
+        Counterfactual::RandomTeacher => "weak labels drawn at random",
+        Counterfactual::NoTeacher => "all weak labels 0.5",
+        Counterfactual::OtherSeed => "same teacher, another seed",
+        Counterfactual::HalfPool => "half of the rows to predict left out",
+        Counterfactual::SwappedOptions => "options swapped",
+    }
+}
+
+/// The rows on which each shortcut gives the given answer: right or wrong.
+fn slices(truth: &RankTruth) -> Vec<(String, Vec<usize>, bool)> {
+    let mut found = Vec::new();
+    for shortcut in &truth.shortcuts {
+        for right in [false, true] {
+            let rows: Vec<usize> = shortcut
+                .answers
+                .iter()
+                .zip(&truth.labels)
+                .enumerate()
+                .filter(|(_, (answer, label))| answer.is_some_and(|a| (a == **label) == right))
+                .map(|(row, _)| row)
+                .collect();
+            let keys = gather(truth.groups.of_items(), &rows);
+            if rows.len() >= SLICE && Groups::from_keys(&keys).count() >= SLICE {
+                let what = if right { "right" } else { "wrong" };
+                found.push((format!("{} is {what}", shortcut.name), rows, right));
+            }
+        }
+    }
+    found
+}
+
+/// Accuracy where known shortcuts are right and where they mislead.
+fn stress(
+    profile: &mut Profile,
+    outputs: &[Vec<Label>],
+    truth: &RankTruth,
+) -> Result<(), StatsError> {
+    for (name, rows, right) in slices(truth) {
+        let labels = gather(&truth.labels, &rows);
+        let groups = Groups::from_keys(&gather(truth.groups.of_items(), &rows));
+        let outputs: Vec<_> = outputs.iter().map(|one| gather(one, &rows)).collect();
+        let correct = CorrectMatrix::score(&outputs, &labels)?;
+        let accuracy = Crossed::accuracy(&correct, &groups)?.estimate(0.95)?;
+        // Below a half where the shortcut misleads: it follows the shortcut. Below a half where the
+        // shortcut is right: it follows the opposite one.
+        let follows = accuracy.high < 0.5;
+        if follows && !profile.has(Trait::Shortcut) {
+            profile.traits.push(Trait::Shortcut);
+        }
+        let rule = if right {
+            "the opposite rule"
+        } else {
+            "the rule"
+        };
+        let verdict = match follows {
+            true => format!("; follows {rule}"),
+            false => String::new(),
+        };
+        profile.evidence.push(Evidence {
+            says: format!(
+                "{} rows where the {name}: accuracy {:.3}{verdict}",
+                rows.len(),
+                accuracy.value
+            ),
+            check: name,
+            measure: Measure::Accuracy,
+            value: Some(accuracy.value),
+            ci_low: Some(accuracy.low),
+            ci_high: Some(accuracy.high),
+            agreement: None,
+        });
+    }
+    Ok(())
+}
+
+/// Slices on which the method beats a student of true labels, Bonferroni-corrected.
+fn over_ceiling(
+    profile: &mut Profile,
+    outputs: &[Vec<Label>],
+    ceiling: &[Vec<Label>],
+    truth: &RankTruth,
+) -> Result<(), StatsError> {
+    let mut slices = slices(truth);
+    let all = (0..truth.labels.len()).collect();
+    slices.insert(0, ("all rows".to_owned(), all, true));
+    let tests = slices.len() as f64;
+    for (name, rows, _) in slices {
+        let labels = gather(&truth.labels, &rows);
+        let groups = Groups::from_keys(&gather(truth.groups.of_items(), &rows));
+        let outputs: Vec<_> = outputs.iter().map(|one| gather(one, &rows)).collect();
+        let best: Vec<_> = ceiling.iter().map(|one| gather(one, &rows)).collect();
+        // The ceiling has no seed: one row of answers stands beside every seed.
+        let best: Vec<_> = best.iter().cycle().take(outputs.len()).collect();
+        let over = Crossed::difference(
+            &CorrectMatrix::score(&outputs, &labels)?,
+            &CorrectMatrix::score(&best, &labels)?,
+            &groups,
+        )?;
+        let over = over.estimate(0.95)?;
+        let p = (over.p_positive() * tests).min(1.0);
+        if p > CEILING_LEVEL {
+            continue;
+        }
+        if !profile.has(Trait::AboveCeiling) {
+            profile.traits.push(Trait::AboveCeiling);
+        }
+        profile.evidence.push(Evidence {
+            says: format!(
+                "{:+.3} accuracy over the ceiling on {} rows ({name}), p = {p:.2e} after \
+                 Bonferroni's correction for {tests} slices",
+                over.value,
+                rows.len()
+            ),
+            check: format!("ceiling, {name}"),
+            measure: Measure::OverCeiling,
+            value: Some(over.value),
+            ci_low: Some(over.low),
+            ci_high: Some(over.high),
+            agreement: None,
+        });
+    }
+    Ok(())
+}
+
+fn gather<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
+    rows.iter()
+        .filter_map(|&row| values.get(row).copied())
+        .collect()
+}

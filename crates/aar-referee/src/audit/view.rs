@@ -1,0 +1,172 @@
+//! The changed inputs of a counterfactual run.
+
+use crate::testbed::{Testbed, TestbedError, failed};
+use aar_compute::View;
+use aar_core::audit::Counterfactual;
+use aar_core::id::Seed;
+use aar_core::problem::Split;
+use aar_problem::{ProblemError, Row, Tensor, read_weak_labels, write_inputs, write_weak_labels};
+use aar_stats::Groups;
+use std::fs;
+use std::path::PathBuf;
+
+/// What a method is run with, and under which seed.
+pub(crate) struct ChangedView {
+    pub(crate) view: View,
+    pub(crate) seed: Seed,
+}
+
+impl ChangedView {
+    /// The view of the replication with teacher `seed`, with one thing changed.
+    pub(crate) fn new(
+        testbed: &Testbed,
+        change: Counterfactual,
+        seed: Seed,
+    ) -> Result<Self, TestbedError> {
+        let mut changed = Self {
+            view: testbed.view(Split::Rank, seed)?,
+            seed,
+        };
+        let draw = |row: usize| seed.derive("audit-teacher", row as u64);
+        match change {
+            Counterfactual::OtherSeed => changed.seed = seed.derive("audit-seed", 0),
+            Counterfactual::HalfPool => {
+                let rows = half_pool(&rank_groups(testbed));
+                changed.predict(testbed, change.as_str(), &rows, false)?;
+            }
+            Counterfactual::SwappedOptions => {
+                let rows: Vec<usize> = (0..testbed.problem().table(Split::Rank).len()).collect();
+                changed.predict(testbed, change.as_str(), &rows, true)?;
+            }
+            Counterfactual::InvertedTeacher => {
+                changed.teach(testbed, change, |p| p.iter().map(|p| 1.0 - p).collect())?;
+            }
+            Counterfactual::NoTeacher => {
+                changed.teach(testbed, change, |p| vec![0.5; p.len()])?;
+            }
+            Counterfactual::RandomTeacher => {
+                // 52 random bits are a fraction below 1.
+                let uniform = |row| draw(row).0 as f64 / (1u64 << 52) as f64;
+                changed.teach(testbed, change, |p| (0..p.len()).map(uniform).collect())?;
+            }
+            Counterfactual::ShuffledTeacher => {
+                changed.teach(testbed, change, |p| {
+                    let mut order: Vec<usize> = (0..p.len()).collect();
+                    order.sort_by_cached_key(|&row| draw(row).0);
+                    order.into_iter().map(|row| p[row]).collect()
+                })?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Other weak labels for the same train rows.
+    fn teach(
+        &mut self,
+        testbed: &Testbed,
+        change: Counterfactual,
+        labels: impl FnOnce(&[f64]) -> Vec<f64>,
+    ) -> Result<(), TestbedError> {
+        let path = testbed.changed(&format!("{change}-{}.jsonl", self.seed));
+        testbed.once(&path, |partial| {
+            let given = fs::read(&self.view.weak).map_err(failed(&self.view.weak))?;
+            let ids = testbed.problem().table(Split::Train).ids();
+            let given = read_weak_labels(&given, &ids).map_err(|error| TestbedError::Teacher {
+                seed: self.seed,
+                problem: testbed.problem().layout().dir().to_owned(),
+                reason: error.to_string(),
+            })?;
+            let text = write_weak_labels(&ids, &labels(&given));
+            fs::write(partial, text).map_err(failed(partial))
+        })?;
+        self.view.weak = path;
+        Ok(())
+    }
+
+    /// Other rows to predict: some of the sealed ones, or all with their options swapped.
+    fn predict(
+        &mut self,
+        testbed: &Testbed,
+        name: &str,
+        chosen: &[usize],
+        swapped: bool,
+    ) -> Result<(), TestbedError> {
+        let about = testbed.problem().about();
+        let table = testbed.problem().table(Split::Rank);
+        let rows: Vec<Row> = chosen
+            .iter()
+            .map(|&row| match (&table.rows[row], swapped) {
+                (row, false) => row.clone(),
+                (row, true) => {
+                    let item = row.item.swapped();
+                    Row {
+                        id: item.id(),
+                        item,
+                        ..row.clone()
+                    }
+                }
+            })
+            .collect();
+        let directory: PathBuf = testbed.changed(name);
+        testbed.once(&directory, |partial| {
+            let tensors: Result<Vec<Tensor>, ProblemError> = about
+                .activations
+                .iter()
+                .map(|spec| {
+                    let mut tensor = table.activations.get(spec)?.gather(chosen);
+                    if swapped {
+                        let width = tensor.width;
+                        for row in tensor.data.chunks_exact_mut(2 * width) {
+                            row.rotate_left(width);
+                        }
+                    }
+                    Ok(tensor)
+                })
+                .collect();
+            Ok(write_inputs(partial, about, &rows, &tensors?)?)
+        })?;
+        self.view.predict_ids = rows.iter().map(|row| row.id).collect();
+        self.view.predict_inputs = directory.join("inputs.jsonl");
+        if self.view.predict_activations.is_some() {
+            self.view.predict_activations = Some(directory.join("activations.safetensors"));
+        }
+        Ok(())
+    }
+}
+
+fn rank_groups(testbed: &Testbed) -> Groups {
+    let rows = &testbed.problem().table(Split::Rank).rows;
+    Groups::from_keys(&rows.iter().map(|row| &*row.group).collect::<Vec<_>>())
+}
+
+/// The rows that stay when half of the groups are left out, in row order. The same half for every
+/// seed and method, so that their outputs can be paired.
+#[must_use]
+pub fn half_pool(groups: &Groups) -> Vec<usize> {
+    let mut drawn: Vec<u32> = (0..groups.count() as u32).collect();
+    drawn.sort_by_cached_key(|&group| Seed(0).derive("audit-pool", u64::from(group)).0);
+    drawn.truncate(groups.count().div_ceil(2));
+    drawn.sort_unstable();
+    let stays = |group: &u32| drawn.binary_search(group).is_ok();
+    let rows = groups.of_items().iter().enumerate();
+    rows.filter(|(_, group)| stays(group))
+        .map(|(row, _)| row)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_groups_stay_whole() {
+        let groups = Groups::from_keys(&[0, 0, 1, 2, 2, 3, 4]);
+        let rows = half_pool(&groups);
+        let kept: std::collections::BTreeSet<u32> =
+            rows.iter().map(|&row| groups.of_items()[row]).collect();
+        assert_eq!(kept.len(), 3);
+        for row in 0..7 {
+            assert_eq!(rows.contains(&row), kept.contains(&groups.of_items()[row]));
+        }
+    }
+}
