@@ -3,6 +3,7 @@
 pub mod access;
 pub mod board;
 pub mod budget;
+pub mod case;
 pub mod digest;
 pub mod event;
 pub mod family;

@@ -3,6 +3,7 @@
 use crate::ledger::{Entry, LEDGER_FILE, read_verified};
 use crate::snapshot;
 use crate::store::{STORE_DIR, Store};
+use aar_core::case;
 use aar_core::digest::Digest;
 use aar_core::event::Event;
 use std::collections::BTreeSet;
@@ -31,7 +32,13 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
         Vec::new()
     });
     let found = entries.last().map_or(Digest::ZERO, |entry| entry.hash);
-    if let Some(head) = head.filter(|&head| head != found) {
+    // A head that was printed at the closing stays good when people decide about cases later.
+    let decided_since = |head: Digest| {
+        let place = entries.iter().position(|entry| entry.hash == head);
+        let closing = |entry: &Entry| matches!(entry.event, Event::StudyClosed { .. });
+        place.is_some_and(|place| entries[..=place].iter().any(closing))
+    };
+    if let Some(head) = head.filter(|&head| head != found && !decided_since(head)) {
         faults.push(format!(
             "the ledger's head is {found}, expected {head}: it was rewritten"
         ));
@@ -47,6 +54,7 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
     {
         faults.push("the ledger does not begin with the study's opening".to_owned());
     }
+    faults.extend(case::check(entries.iter().map(|entry| &entry.event)));
     let store_dir = run_dir.join(STORE_DIR);
     let store = Store::at(&store_dir);
     let blobs = match store.verify_all() {
@@ -91,6 +99,7 @@ fn named_blobs(store: &Store, event: &Event, faults: &mut Vec<String>) -> Vec<Di
         Event::FindingPosted { text, .. } | Event::CommentPosted { text, .. } => vec![*text],
         Event::ExperimentEnded { output, .. } => vec![*output],
         Event::EvaluationEnded { outputs, .. } => outputs.clone(),
+        Event::Rerun { output, .. } => vec![*output],
         Event::Replicated { replication, .. } => replication.outputs.clone(),
         _ => Vec::new(),
     }

@@ -15,9 +15,10 @@ use std::time::Duration;
 pub(crate) const INDEX_FILE: &str = "hub.sqlite";
 
 /// Landed migrations never change; `user_version` counts how many were applied.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/0001_index.sql"),
     include_str!("../../migrations/0002_limits.sql"),
+    include_str!("../../migrations/0003_cases.sql"),
 ];
 
 /// Opens the index for writing and brings its tables up to date.

@@ -7,6 +7,7 @@
 
 mod access;
 mod boards;
+mod cases;
 mod forum;
 mod queue;
 mod requests;
@@ -15,10 +16,12 @@ mod snapshots;
 
 pub use access::{Caller, Token};
 pub use boards::NewReplication;
+pub use cases::{NewCase, decide_closed};
 pub(crate) use seats::Seat;
 
 pub use queue::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 
+use crate::content::KnownRows;
 use crate::db;
 use crate::error::{HubError, Result};
 use crate::ledger::{Entry, LEDGER_FILE, Ledger, LedgerError, Opened};
@@ -80,6 +83,8 @@ pub struct Hub {
     problems: Vec<OpenedProblem>,
     anchors: Anchors,
     setup: HubSetup,
+    /// The main problem's public rows, to be recognised in snapshots.
+    known: KnownRows,
     /// Declared, and so closed, before the writer: who closes last tidies the index's files.
     reader: Mutex<Connection>,
     writer: Mutex<Writer>,
@@ -174,7 +179,10 @@ impl Hub {
         let index = run_dir.join(db::INDEX_FILE);
         let mut db = db::open_writer(&index)?;
         let replayed = replay(&mut db, &store, &entries)?;
-        let closed = matches!(entries.last(), Some(entry) if is_closing(&entry.event));
+        let closed = entries.iter().any(|entry| is_closing(&entry.event));
+        let directory = run_dir.join(&problems[0].directory);
+        let known = KnownRows::read(&directory, &setup.dev_labels)
+            .map_err(|error| HubError::io(format!("reading {}", directory.display()), error))?;
         let deadline = opened_at.saturating_add((study.minutes * 60_000.0) as u64);
         let hub = Self {
             run_dir: run_dir.to_owned(),
@@ -183,6 +191,7 @@ impl Hub {
             problems: problems.clone(),
             anchors,
             setup,
+            known,
             writer: Mutex::new(Writer {
                 ledger,
                 db,
