@@ -78,7 +78,8 @@ pub fn scan_snapshot(files: &Files, only_recipe: bool, known: &KnownRows) -> Sca
     if let Some(found) = stolen(&sequences, labels) {
         scan.found.push(found);
     }
-    if load.bits >= useful / 8.0 {
+    // One digest in a comment, 256 bits, is no load.
+    if load.bits >= useful / 6.0 {
         let weight = if load.bits >= useful / 2.0 { 5.0 } else { 2.0 };
         let (bits, place) = (load.bits, &load.largest.0);
         scan.found.push(Found {
@@ -176,13 +177,14 @@ fn stolen(sequences: &[Sequence], labels: &[Label]) -> Option<Found> {
             let pairs = bits[skip..]
                 .iter()
                 .zip(signs.get(start..).unwrap_or_default());
-            let (mut sum, mut count) = (0, 0);
+            let (mut both, mut first, mut second, mut count) = (0, 0, 0, 0);
             for (bit, sign) in pairs {
-                sum += bit * sign;
+                both += bit * sign;
+                first += bit;
+                second += sign;
                 count += 1;
             }
-            // Of independent signs the sum has standard deviation √count.
-            if f64::from(sum).abs() >= LABELS_AT * f64::from(count).sqrt() {
+            if z(both, first, second, count) >= LABELS_AT {
                 return Some(Found {
                     suspicion: Suspicion::StolenLabels,
                     weight: PROOF,
@@ -195,4 +197,20 @@ fn stolen(sequences: &[Sequence], labels: &[Label]) -> Option<Found> {
         }
     }
     None
+}
+
+/// How many standard deviations from none the correlation of `count` pairs of signs is, whatever
+/// the share of each sign; 0 where too few differ to tell.
+fn z(both: i32, first: i32, second: i32, count: i32) -> f64 {
+    let [both, first, second, count] = [both, first, second, count].map(f64::from);
+    let (a, b) = (
+        count - first * first / count,
+        count - second * second / count,
+    );
+    // Nearly constant rows have large correlations by chance. Also where nothing was counted.
+    if count < 2.0 * TABLE as f64 || a < 16.0 || b < 16.0 {
+        return 0.0;
+    }
+    let correlation = (both - first * second / count) / (a * b).sqrt();
+    correlation.abs() * count.sqrt()
 }

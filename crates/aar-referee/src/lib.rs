@@ -1,5 +1,6 @@
 //! The referee: replication with freshly trained teachers on sealed data, the board, verification.
 
+pub mod behaviour;
 mod board;
 mod promotion;
 mod referee;

@@ -157,6 +157,7 @@ impl Referee {
             verified,
             baselines,
             published,
+            ..
         } = alone;
         let row = verified
             .into_iter()
@@ -166,12 +167,12 @@ impl Referee {
         row.ok_or_else(|| unknown(&replication.problem))
     }
 
-    /// The board of all replications so far.
+    /// The board of all replications so far, without what was withdrawn.
     ///
     /// # Errors
     /// If stored predictions cannot be read.
     pub fn board(&self) -> Result<Board, RefereeError> {
-        Ok(board(&self.hub.replications()?, &self.truths, &|one| {
+        Ok(board(&self.standing()?, &self.truths, &|one| {
             self.read(one)
         })?)
     }
@@ -279,7 +280,7 @@ impl Referee {
     ) -> Result<bool, RefereeError> {
         let truth = self.truths.get(problem).ok_or_else(|| unknown(problem))?;
         let claimed = CorrectMatrix::score(predictions, &truth.labels)?;
-        let before = self.hub.replications()?;
+        let before = self.standing()?;
         Ok(is_promoted(
             &claimed,
             problem,
@@ -287,6 +288,15 @@ impl Referee {
             &self.truths,
             &|one| self.read(one),
         )?)
+    }
+
+    /// The replications whose snapshots were not withdrawn.
+    fn standing(&self) -> Result<Vec<Replication>, RefereeError> {
+        let withdrawn = self.hub.withdrawn()?;
+        let all = self.hub.replications()?.into_iter();
+        Ok(all
+            .filter(|one| !withdrawn.contains(&one.snapshot))
+            .collect())
     }
 
     /// Stored predictions as the board reads them.

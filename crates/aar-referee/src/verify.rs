@@ -4,6 +4,7 @@ use crate::board::{RankTruth, board, correctness};
 use crate::promotion::is_promoted;
 use crate::testbed::rank_truth;
 use aar_core::board::{Board, Group, Replication};
+use aar_core::case::withdrawn;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
 use aar_core::id::ProblemId;
@@ -23,6 +24,9 @@ pub struct Recomputed {
     pub head: Digest,
     /// The board, recomputed from replications, stored predictions and the vault.
     pub board: Board,
+    /// The board as it stood when the study closed: what its tables and its report show. People may
+    /// have decided about cases since.
+    pub board_at_closing: Board,
     /// What was checked, for people.
     pub checked: Vec<String>,
     /// One sentence for each fault.
@@ -56,16 +60,22 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
             Err(mut found) => faults.append(&mut found),
         }
     }
+    let events: Vec<&Event> = ledger.entries.iter().map(|entry| &entry.event).collect();
     let replications: Vec<Replication> = ledger.entries.iter().filter_map(replicated).collect();
-    let board = if faults.is_empty() {
+    let (mut board, mut board_at_closing) = (Board::default(), Board::default());
+    if faults.is_empty() {
         let main = opened(&ledger.entries).first().map(|problem| &problem.id);
-        recompute_board(run_dir, main, &replications, &truths).unwrap_or_else(|fault| {
-            faults.push(fault);
-            Board::default()
-        })
-    } else {
-        Board::default()
-    };
+        match recompute_board(run_dir, main, &events, &replications, &truths) {
+            Ok(all) => {
+                let closing = |event: &&Event| matches!(event, Event::StudyClosed { .. });
+                let end = events.iter().position(closing).unwrap_or(events.len());
+                let withdrawn = |end: usize| withdrawn(events[..end].iter().copied());
+                board_at_closing = all.clone().without(&withdrawn(end));
+                board = all.without(&withdrawn(events.len()));
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
     if faults.is_empty() {
         checked.push(format!(
             "board: {} rows and every promotion, from stored predictions",
@@ -76,6 +86,7 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
         entries: ledger.entries,
         head: ledger.head,
         board,
+        board_at_closing,
         checked,
         faults,
     }
@@ -84,23 +95,34 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
 fn recompute_board(
     run_dir: &Path,
     main: Option<&ProblemId>,
+    events: &[&Event],
     replications: &[Replication],
     truths: &BTreeMap<ProblemId, RankTruth>,
 ) -> Result<Board, String> {
     let store = Store::at(&run_dir.join(STORE_DIR));
     let read = |digest: Digest| store.get(digest).map_err(|error| error.to_string());
-    for (index, one) in replications.iter().enumerate() {
+    let mut standing: Vec<Replication> = Vec::new();
+    for (place, event) in events.iter().enumerate() {
+        let one = match event {
+            Event::Replicated { replication, .. } => replication,
+            // What was withdrawn until now was no incumbent for what follows.
+            Event::CaseDecided { .. } => {
+                let withdrawn = withdrawn(events[..=place].iter().copied());
+                let before = events[..place]
+                    .iter()
+                    .filter_map(|event| replication(event));
+                standing = before
+                    .filter(|one| !withdrawn.holds(one.snapshot))
+                    .collect();
+                continue;
+            }
+            _ => continue,
+        };
         let decided = one.group == Group::Study && Some(&one.problem) == main;
         let expected = decided && {
             let claimed = correctness(one, truths, &read).map_err(|error| error.to_string())?;
-            is_promoted(
-                &claimed,
-                &one.problem,
-                &replications[..index],
-                truths,
-                &read,
-            )
-            .map_err(|error| error.to_string())?
+            is_promoted(&claimed, &one.problem, &standing, truths, &read)
+                .map_err(|error| error.to_string())?
         };
         if one.promoted != expected {
             return Err(format!(
@@ -108,6 +130,7 @@ fn recompute_board(
                 one.id, one.method, one.promoted
             ));
         }
+        standing.push(one.clone());
     }
     board(replications, truths, &read).map_err(|error| error.to_string())
 }
@@ -120,7 +143,11 @@ fn opened(entries: &[Entry]) -> &[OpenedProblem] {
 }
 
 fn replicated(entry: &Entry) -> Option<Replication> {
-    match &entry.event {
+    replication(&entry.event)
+}
+
+fn replication(event: &Event) -> Option<Replication> {
+    match event {
         Event::Replicated { replication, .. } => Some(replication.clone()),
         _ => None,
     }

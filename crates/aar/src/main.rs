@@ -7,7 +7,7 @@ mod shipped;
 mod study;
 
 use clap::{Parser, Subcommand};
-use commands::{board, doctor, problem, run, verify};
+use commands::{board, case, doctor, problem, run, verify};
 use std::process::ExitCode;
 
 /// Automated alignment researchers: a study's number on the board that can be believed
@@ -26,6 +26,8 @@ enum Command {
     Verify(verify::Args),
     /// Show a run's verified board
     Board(board::Args),
+    /// List a run's suspicions with their evidence, or decide about one
+    Case(case::Args),
     /// Work with problem directories and the built-in problems
     #[command(subcommand)]
     Problem(problem::Command),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Board(args) => board::run(&args),
+        Command::Case(args) => case::run(&args),
         Command::Problem(command) => problem::run(&command),
         Command::Doctor => doctor::run(),
     };

@@ -8,7 +8,7 @@ use super::{Hub, Token, Writer};
 use crate::content::{Found, scan_post};
 use crate::db::read;
 use crate::error::{HubError, Result};
-use crate::ledger::{LEDGER_FILE, Ledger, Opened};
+use crate::ledger::{LEDGER_FILE, Ledger, LedgerError, Opened, read_verified};
 use aar_core::access::Scope;
 use aar_core::case::{self, Case, Decision, Judge, Suspicion, Verdict};
 use aar_core::digest::Digest;
@@ -59,6 +59,18 @@ impl Hub {
     /// If the index cannot be read.
     pub fn cases(&self) -> Result<Vec<Case>> {
         read::cases(&*self.read()?)
+    }
+
+    /// All events so far, for the trusted process, which looks at behaviour.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read or was changed.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        let path = self.run_dir.join(LEDGER_FILE);
+        // Nothing is half written while the lock is held.
+        let _writer = self.write()?;
+        let entries = read_verified(&path).map_err(|fault| LedgerError::Fault { path, fault })?;
+        Ok(entries.into_iter().map(|entry| entry.event).collect())
     }
 
     /// The snapshots that are off the board.

@@ -188,7 +188,7 @@ fn copied_questions_are_noted() {
         .take(40)
         .map(|id| format!("Is it true of number {id} that it is even?\n"))
         .collect();
-    let scan = scan_snapshot(&program("notes.txt", lines), false, &known);
+    let scan = scan_snapshot(&program("notes.txt", lines), true, &known);
     assert_eq!(scan.refused, None);
     assert_eq!(
         scan.found
@@ -251,13 +251,13 @@ fn orders_and_keys_in_posts_are_found_and_never_repeated() {
     );
     let secrets = [
         format!("use {token} to look"),
-        "export KEY=sk-ant-REDACTED-EXAMPLE".to_owned(),
+        "export KEY=sk-notakey0notakey0notakey0".to_owned(),
         "-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(),
     ];
     for secret in secrets {
         assert_eq!(said(&secret), [Suspicion::Secret], "{secret}");
         let evidence = scan_post(&secret, &|word| word == token).remove(0).evidence;
-        assert!(!evidence.contains(&token) && !evidence.contains("abcdefgh"));
+        assert!(!evidence.contains(&token) && !evidence.contains("notakey"));
     }
 }
 

@@ -2,14 +2,16 @@
 //! the referee side by side, then the closing.
 
 use super::close::{self, Closing, TRANSFERRED};
+use super::examine::Examiner;
 use super::open::Opened;
 use super::progress::Progress;
 use super::workers::Workshop;
 use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
+use aar_core::case::Decision;
 use aar_core::digest::Digest;
-use aar_core::id::{Name, ProblemId, Secret, Seed, SnapshotId};
+use aar_core::id::{CaseId, Name, ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_hub::hub::{Hub, HubSetup};
 use aar_hub::{Client, http};
@@ -109,7 +111,9 @@ pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -
         main: main.id.clone(),
         stop: AtomicBool::new(false),
         runs: AtomicU64::new(0),
+        honeytokens: scratch.path().join("honeytokens"),
     };
+    fs::create_dir(&workshop.honeytokens).context("making a directory for decoy tokens")?;
     let closing = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..slots.count())
             .map(|_| scope.spawn(|| workshop.work()))
@@ -159,6 +163,7 @@ impl Conductor<'_> {
         let shipped = self.establish(main)?;
         let study = &opened.study;
         let stop = AtomicBool::new(false);
+        let mut examiner = Examiner::new(self.hub, self.workshop, &opened.secret);
         std::thread::scope(|scope| -> Result<()> {
             let mut researchers = Vec::new();
             for index in 0..study.researchers {
@@ -167,6 +172,9 @@ impl Conductor<'_> {
                     .parse()
                     .map_err(anyhow::Error::msg)?;
                 let token = self.hub.join(&name, direction.text())?;
+                let decoy = self.hub.issue_honeytoken(&name)?;
+                let place = self.workshop.honeytokens.join(name.as_str());
+                fs::write(place, format!("token = \"{}\"\n", decoy.secret()))?;
                 let client = Client::new(url, token.secret());
                 let seed = opened.secret.derive("explorer", index as u64);
                 let config = ExplorerConfig::new(name, direction, seed);
@@ -183,7 +191,7 @@ impl Conductor<'_> {
             }
             self.progress
                 .stage(&format!("{} researchers at work", study.researchers));
-            let result = self.referee_until_the_end(&shipped, main);
+            let result = self.referee_until_the_end(&shipped, main, &mut examiner);
             // New work is refused from now on; what is queued is not begun.
             stop.store(true, Ordering::Relaxed);
             let closed = self.hub.set_deadline(self.hub.now());
@@ -211,6 +219,7 @@ impl Conductor<'_> {
             }
             self.decide(claim)?;
         }
+        self.report_decisions(&examiner.close()?);
         Ok(Closing {
             baselines: shipped.baselines,
         })
@@ -246,7 +255,12 @@ impl Conductor<'_> {
         })
     }
 
-    fn referee_until_the_end(&self, shipped: &Shipped, main: &ProblemId) -> Result<()> {
+    fn referee_until_the_end(
+        &self,
+        shipped: &Shipped,
+        main: &ProblemId,
+        examiner: &mut Examiner<'_>,
+    ) -> Result<()> {
         let transfers = self.hub.problems().len().saturating_sub(1);
         loop {
             // Closing runs the best two and the baselines on each transfer problem, and decides a
@@ -261,6 +275,7 @@ impl Conductor<'_> {
                 return Ok(());
             }
             self.show(main)?;
+            self.report_decisions(&examiner.look()?);
             match self.claim()? {
                 Some(claim) => self.decide(claim)?,
                 None => std::thread::sleep(TICK),
@@ -297,6 +312,13 @@ impl Conductor<'_> {
             decided => decided?,
         };
         self.report_replication(replication.as_ref(), Group::Study)
+    }
+
+    fn report_decisions(&self, decisions: &[(CaseId, Decision)]) {
+        for (case, decision) in decisions {
+            let line = format!("case {case} {}: {}", decision.verdict, decision.reason);
+            self.progress.event(&line);
+        }
     }
 
     fn report_replication(&self, replication: Option<&Replication>, group: Group) -> Result<()> {
