@@ -84,7 +84,7 @@ fn a_decoy_opens_nothing_and_its_use_withdraws_all_that_its_holder_made() {
     lab.hub.rule(false).unwrap();
     assert_eq!(incumbent(&lab.hub), second, "lying there harms nobody");
     let server = http::serve(lab.hub.clone(), local()).unwrap();
-    let eve = aar_hub::Client::new(server.base_url(), decoy.secret());
+    let eve = aar_hub::Client::new(&server.base_url(), decoy.secret());
     assert!(eve.me().is_err());
     let honest = client(&server.base_url(), &lab.hub, "ann");
     assert!(honest.me().is_ok());
@@ -147,8 +147,8 @@ fn posts_and_snapshots_open_cases_and_stay_what_they_are() {
     let posted = lab.hub.share_finding(&eve, &new).unwrap();
     assert_eq!(posted.text, text);
     let mut carrying = files("carrier");
-    let bits = labels().iter().map(|&label| u8::from(label).to_string());
-    carrying.insert("t.txt".to_owned(), bits.collect::<String>().into_bytes());
+    let bits = labels().into_iter().map(|label| b'0' + u8::from(label));
+    carrying.insert("t.txt".to_owned(), bits.collect());
     let stored = lab.hub.put_snapshot(&eve, &carrying, &[]).unwrap();
     lab.store(&eve, "honest");
     let found: Vec<_> = lab.hub.cases().unwrap();
