@@ -15,6 +15,8 @@ use thiserror::Error;
 const PROBLEM: &str = "/problem";
 /// The lab's own binary inside the sandbox; not in `/bin`, which may be the system's.
 const LAB: &str = "/opt/aar/aar-lab";
+/// A decoy token beside it, which no method has a use for: the hub knows who looked here.
+const HONEYTOKEN: &str = "/opt/aar/referee.token";
 /// Where programs are looked for.
 const PATH: &str = "/opt/aar:/usr/bin:/bin";
 /// What a method must write into `$AAR_OUT`.
@@ -116,6 +118,7 @@ pub struct ComputeError(#[from] SandboxError);
 pub struct Runner {
     sandbox: Sandbox,
     lab: PathBuf,
+    honeytoken: Option<PathBuf>,
     cancel: Cancel,
 }
 
@@ -126,7 +129,17 @@ impl Runner {
         Self {
             sandbox,
             lab,
+            honeytoken: None,
             cancel,
+        }
+    }
+
+    /// The same runner, whose sandboxes hold the decoy token in the file at `honeytoken`.
+    #[must_use]
+    pub fn with_honeytoken(&self, honeytoken: PathBuf) -> Self {
+        Self {
+            honeytoken: Some(honeytoken),
+            ..self.clone()
         }
     }
 
@@ -179,6 +192,9 @@ impl Runner {
         if let Some(activations) = &view.predict_activations {
             let inside = format!("{PROBLEM}/predict/activations.safetensors");
             read_only.push(Mount::new(activations, inside));
+        }
+        if let Some(honeytoken) = &self.honeytoken {
+            read_only.push(Mount::new(honeytoken, HONEYTOKEN));
         }
         let mut env = vec![
             ("PATH".to_owned(), PATH.to_owned()),

@@ -15,6 +15,9 @@ pub enum Scope {
     Referee,
     /// Reads everything that the hub's HTTP face offers.
     Admin,
+    /// Opens nothing: a decoy that lies where no honest method looks. Its use proves that its
+    /// holder looked there.
+    Honeytoken,
 }
 
 impl Scope {
@@ -26,6 +29,7 @@ impl Scope {
             Self::ReadOnly => "read_only",
             Self::Referee => "referee",
             Self::Admin => "admin",
+            Self::Honeytoken => "honeytoken",
         }
     }
 }

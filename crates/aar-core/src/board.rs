@@ -1,10 +1,12 @@
 //! The verified board: rows that only replications can make.
 
 use crate::audit::Profile;
+use crate::case::Withdrawn;
 use crate::digest::Digest;
 use crate::family::Family;
-use crate::id::{Name, ProblemId, ReplicationId, Seed, SnapshotId};
+use crate::id::{CaseId, Name, ProblemId, ReplicationId, Seed, SnapshotId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Which part of the board a row belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
@@ -117,4 +119,53 @@ pub struct Board {
     pub baselines: Vec<BoardRow>,
     /// The published methods.
     pub published: Vec<BoardRow>,
+    /// This study's methods that a disqualified case took off the board.
+    #[serde(default)]
+    pub withdrawn: Vec<WithdrawnRow>,
+    /// Verified rows that were made from a withdrawn snapshot, at any remove.
+    #[serde(default)]
+    pub marked: Vec<Mark>,
+}
+
+/// A row that is not on the board any more, with the case that says why.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WithdrawnRow {
+    /// The case.
+    pub case: CaseId,
+    /// The row as it stood.
+    #[serde(flatten)]
+    pub row: BoardRow,
+}
+
+/// A descendant of a withdrawn snapshot. It keeps its rows: its author may not have known.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mark {
+    /// The snapshot on the board.
+    pub snapshot: SnapshotId,
+    /// The case that withdrew what it descends from.
+    pub case: CaseId,
+}
+
+impl Board {
+    /// The board without what was withdrawn, which is listed apart.
+    #[must_use]
+    pub fn without(mut self, withdrawn: &Withdrawn) -> Self {
+        let rows = std::mem::take(&mut self.verified);
+        for row in rows {
+            match withdrawn.snapshots.get(&row.snapshot) {
+                Some(&case) => self.withdrawn.push(WithdrawnRow { case, row }),
+                None => self.verified.push(row),
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for row in &self.verified {
+            if let Some(&case) = withdrawn.descendants.get(&row.snapshot)
+                && seen.insert(row.snapshot)
+            {
+                let snapshot = row.snapshot;
+                self.marked.push(Mark { snapshot, case });
+            }
+        }
+        self
+    }
 }

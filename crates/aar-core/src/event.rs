@@ -3,12 +3,13 @@
 use crate::access::Scope;
 use crate::audit::Audit;
 use crate::board::Replication;
+use crate::case::{Judge, Suspicion, Verdict};
 use crate::digest::Digest;
 use crate::family::Family;
 use crate::feedback::Feedback;
 use crate::finding::FindingKind;
 use crate::id::{
-    CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, Seed, SnapshotId,
+    CaseId, CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, Seed, SnapshotId,
 };
 use crate::problem::{ItemKind, Split, SplitAnchors};
 use crate::study::Study;
@@ -218,7 +219,44 @@ pub enum Event {
         /// Why it failed.
         reason: String,
     },
-    /// The last event: the study's researchers stopped and the tables were written.
+    /// One seed of an evaluation was run again, later, and compared with what was recorded.
+    Rerun {
+        /// Which evaluation.
+        evaluation: EvaluationId,
+        /// Which of its seeds.
+        seed: Seed,
+        /// The stored predictions of the second run.
+        output: Digest,
+        /// The share of rows on which both runs agree, 0 to 1.
+        agreement: f64,
+    },
+    /// A suspicion was raised, with its evidence.
+    CaseOpened {
+        /// Its number.
+        case: CaseId,
+        /// What is suspected.
+        suspicion: Suspicion,
+        /// Whom it concerns.
+        researcher: Name,
+        /// Which snapshot; without one it concerns all that the researcher does.
+        snapshot: Option<SnapshotId>,
+        /// The weight of the evidence in nats; see [`crate::case`].
+        weight: f64,
+        /// What was seen, at most [`crate::case::MAX_EVIDENCE`] characters.
+        evidence: String,
+    },
+    /// A case was decided; the last decision stands. Only a person's may follow the closing.
+    CaseDecided {
+        /// Which case.
+        case: CaseId,
+        /// What was decided.
+        verdict: Verdict,
+        /// By whom.
+        judge: Judge,
+        /// Why, at most [`crate::case::MAX_EVIDENCE`] characters.
+        reason: String,
+    },
+    /// The last event but for decisions: the study's researchers stopped and the tables were written.
     StudyClosed {
         /// SHA-256 of each of the report's tables, by file name.
         tables: BTreeMap<String, Digest>,

@@ -95,6 +95,10 @@ number_id!(
     ReplicationId
 );
 number_id!(
+    /// A suspicion with its evidence; counts from 1 in each study.
+    CaseId
+);
+number_id!(
     /// The explicit seed of anything random. A run's seed also names its weak teacher.
     Seed
 );

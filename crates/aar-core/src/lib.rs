@@ -4,6 +4,7 @@ pub mod access;
 pub mod audit;
 pub mod board;
 pub mod budget;
+pub mod case;
 pub mod digest;
 pub mod event;
 pub mod family;

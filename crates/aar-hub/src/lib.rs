@@ -11,6 +11,7 @@
 
 pub mod api;
 pub mod client;
+pub mod content;
 mod db;
 pub mod error;
 pub mod http;

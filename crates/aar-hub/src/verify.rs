@@ -7,6 +7,7 @@ use crate::score::{self, Answered, Scorer};
 use crate::snapshot;
 use crate::store::{STORE_DIR, Store};
 use aar_core::audit::AuditRuns;
+use aar_core::case;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, RunEnd};
 use aar_core::feedback::{Feedback, FeedbackPolicy};
@@ -38,7 +39,13 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
         Vec::new()
     });
     let found = entries.last().map_or(Digest::ZERO, |entry| entry.hash);
-    if let Some(head) = head.filter(|&head| head != found) {
+    // A head that was printed at the closing stays good when people decide about cases later.
+    let decided_since = |head: Digest| {
+        let place = entries.iter().position(|entry| entry.hash == head);
+        let closing = |entry: &Entry| matches!(entry.event, Event::StudyClosed { .. });
+        place.is_some_and(|place| entries[..=place].iter().any(closing))
+    };
+    if let Some(head) = head.filter(|&head| head != found && !decided_since(head)) {
         faults.push(format!(
             "the ledger's head is {found}, expected {head}: it was rewritten"
         ));
@@ -54,6 +61,7 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
     {
         faults.push("the ledger does not begin with the study's opening".to_owned());
     }
+    faults.extend(case::check(entries.iter().map(|entry| &entry.event)));
     let store_dir = run_dir.join(STORE_DIR);
     let store = Store::at(&store_dir);
     let blobs = match store.verify_all() {
@@ -104,7 +112,12 @@ pub fn verify_answers(entries: &[Entry], store: &Store, scorer: &Scorer) -> Veri
         answers: 0,
         faults: Vec::new(),
     };
-    for entry in entries {
+    let mut out = BTreeSet::new();
+    for (place, entry) in entries.iter().enumerate() {
+        if let Event::CaseDecided { .. } = entry.event {
+            let until = entries[..=place].iter().map(|entry| &entry.event);
+            out = case::withdrawn(until).snapshots.into_keys().collect();
+        }
         let Event::EvaluationEnded {
             evaluation,
             researcher,
@@ -136,7 +149,7 @@ pub fn verify_answers(entries: &[Entry], store: &Store, scorer: &Scorer) -> Veri
             }
         };
         let leader = (scorer.policy() == FeedbackPolicy::Ladder)
-            .then(|| score::leader(answered.iter().copied(), &BTreeSet::new()))
+            .then(|| score::leader(answered.iter().copied(), &out))
             .flatten();
         if scorer.policy() == FeedbackPolicy::Ladder
             && leader.is_none()
@@ -205,6 +218,7 @@ fn named_blobs(store: &Store, event: &Event, faults: &mut Vec<String>) -> Vec<Di
         Event::FindingPosted { text, .. } | Event::CommentPosted { text, .. } => vec![*text],
         Event::ExperimentEnded { output, .. } => vec![*output],
         Event::EvaluationEnded { outputs, .. } => outputs.clone(),
+        Event::Rerun { output, .. } => vec![*output],
         Event::Replicated { replication, .. } => replication.outputs.clone(),
         Event::Audited { audit, .. } => {
             let mut named = vec![audit.ceiling];

@@ -2,6 +2,7 @@
 //! board, verification.
 
 mod audit;
+pub mod behaviour;
 mod board;
 mod promotion;
 mod referee;

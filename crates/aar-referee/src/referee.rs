@@ -172,6 +172,7 @@ impl Referee {
             verified,
             baselines,
             published,
+            ..
         } = alone;
         let row = verified
             .into_iter()
@@ -181,12 +182,12 @@ impl Referee {
         row.ok_or_else(|| unknown(&replication.problem))
     }
 
-    /// The board of all replications so far.
+    /// The board of all replications so far, without what was withdrawn.
     ///
     /// # Errors
     /// If stored predictions cannot be read.
     pub fn board(&self) -> Result<Board, RefereeError> {
-        let (replications, audits) = (self.hub.replications()?, self.hub.audits()?);
+        let (replications, audits) = (self.standing()?, self.hub.audits()?);
         let read = |one| self.read(one);
         Ok(board(&replications, &audits, &self.truths, &read)?)
     }
@@ -410,8 +411,8 @@ impl Referee {
     ) -> Result<Decision, RefereeError> {
         let truth = self.truths.get(problem).ok_or_else(|| unknown(problem))?;
         let claimed = CorrectMatrix::score(predictions, &truth.labels)?;
-        let before = self.hub.replications()?;
-        let number = next_number(&before);
+        let number = next_number(&self.hub.replications()?);
+        let before = self.standing()?;
         let read = |one| self.read(one);
         Ok(decide(
             &claimed,
@@ -421,6 +422,15 @@ impl Referee {
             &self.truths,
             &read,
         )?)
+    }
+
+    /// The replications whose snapshots were not withdrawn.
+    fn standing(&self) -> Result<Vec<Replication>, RefereeError> {
+        let withdrawn = self.hub.withdrawn()?;
+        let all = self.hub.replications()?.into_iter();
+        Ok(all
+            .filter(|one| !withdrawn.contains(&one.snapshot))
+            .collect())
     }
 
     /// Stored predictions as the board reads them.

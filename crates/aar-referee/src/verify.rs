@@ -5,6 +5,7 @@ use crate::promotion::{decide, next_number};
 use crate::testbed::truth;
 use aar_core::audit::Audit;
 use aar_core::board::{Board, Decision, Group, Replication};
+use aar_core::case::{Withdrawn, withdrawn};
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
 use aar_core::id::ProblemId;
@@ -26,6 +27,9 @@ pub struct Recomputed {
     pub head: Digest,
     /// The board, recomputed from replications, stored predictions and the vault.
     pub board: Board,
+    /// The board as it stood when the study closed: what its tables and its report show. People may
+    /// have decided about cases since.
+    pub board_at_closing: Board,
     /// What was checked, for people.
     pub checked: Vec<String>,
     /// One sentence for each fault.
@@ -59,17 +63,29 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
             Err(mut found) => faults.append(&mut found),
         }
     }
+    let events: Vec<&Event> = ledger.entries.iter().map(|entry| &entry.event).collect();
     let replications: Vec<Replication> = ledger.entries.iter().filter_map(replicated).collect();
     let audits: Vec<Audit> = ledger.entries.iter().filter_map(audited).collect();
-    let board = if faults.is_empty() {
-        let main = opened(&ledger.entries).first().map(|problem| &problem.id);
-        recompute_board(run_dir, main, &replications, &audits, &truths).unwrap_or_else(|fault| {
-            faults.push(fault);
-            Board::default()
-        })
-    } else {
-        Board::default()
-    };
+    let (mut board, mut board_at_closing) = (Board::default(), Board::default());
+    if faults.is_empty() {
+        let closing = |event: &&Event| matches!(event, Event::StudyClosed { .. });
+        let end = events.iter().position(closing).unwrap_or(events.len());
+        let history = History {
+            store: Store::at(&run_dir.join(STORE_DIR)),
+            main: opened(&ledger.entries).first().map(|problem| &problem.id),
+            events: &events,
+            replications: &replications,
+            audits: &audits,
+            truths: &truths,
+        };
+        let made = history
+            .check()
+            .and_then(|()| Ok((history.board(events.len())?, history.board(end)?)));
+        match made {
+            Ok(boards) => (board, board_at_closing) = boards,
+            Err(fault) => faults.push(fault),
+        }
+    }
     if faults.is_empty() {
         checked.push(format!(
             "board: {} rows, {} audits and every promotion, from stored predictions",
@@ -95,55 +111,120 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
         entries: ledger.entries,
         head: ledger.head,
         board,
+        board_at_closing,
         checked,
         faults,
     }
 }
 
-fn recompute_board(
-    run_dir: &Path,
-    main: Option<&ProblemId>,
-    replications: &[Replication],
-    audits: &[Audit],
-    truths: &BTreeMap<ProblemId, RankTruth>,
-) -> Result<Board, String> {
-    let store = Store::at(&run_dir.join(STORE_DIR));
-    let read = |digest: Digest| store.get(digest).map_err(|error| error.to_string());
-    for (index, one) in replications.iter().enumerate() {
-        let decided = one.group == Group::Study && Some(&one.problem) == main;
-        let expected = if decided {
-            let before = &replications[..index];
-            let number = next_number(before);
-            let decided = correctness(one, truths, &read)
-                .and_then(|claimed| decide(&claimed, &one.problem, before, number, truths, &read));
-            Some(decided.map_err(|error| error.to_string())?)
-        } else {
-            None
+/// What the board is recomputed from.
+struct History<'a> {
+    store: Store,
+    main: Option<&'a ProblemId>,
+    events: &'a [&'a Event],
+    replications: &'a [Replication],
+    audits: &'a [Audit],
+    truths: &'a BTreeMap<ProblemId, RankTruth>,
+}
+
+impl History<'_> {
+    fn read(&self, digest: Digest) -> Result<Vec<u8>, String> {
+        self.store.get(digest).map_err(|error| error.to_string())
+    }
+
+    /// Decides every promotion again, and looks whether audits are of what they say.
+    fn check(&self) -> Result<(), String> {
+        let mut before: Vec<Replication> = Vec::new();
+        let mut out = Withdrawn::default();
+        for (place, event) in self.events.iter().enumerate() {
+            let one = match event {
+                Event::Replicated { replication, .. } => replication,
+                // What was withdrawn until now was no incumbent for what follows.
+                Event::CaseDecided { .. } => {
+                    out = withdrawn(self.events[..=place].iter().copied());
+                    continue;
+                }
+                _ => continue,
+            };
+            let decided = one.group == Group::Study && Some(&one.problem) == self.main;
+            let expected = decided
+                .then(|| self.decision(one, &before, &out))
+                .transpose()?;
+            let promoted = expected.is_some_and(|decision| decision.promotes());
+            if one.promoted != promoted {
+                return Err(format!(
+                    "replication {} of {}: the ledger says promoted = {}, the predictions say {promoted}",
+                    one.id, one.method, one.promoted
+                ));
+            }
+            if !agree(one.decision, expected) {
+                return Err(format!(
+                    "replication {} of {}: the ledger says {:?} of its test, the predictions say {expected:?}",
+                    one.id, one.method, one.decision
+                ));
+            }
+            before.push(one.clone());
+        }
+        for audit in self.audits {
+            let of = self
+                .replications
+                .iter()
+                .find(|one| one.id == audit.replication);
+            if !of.is_some_and(|one| audit.seeds.iter().all(|seed| one.seeds.contains(seed))) {
+                return Err(format!(
+                    "the audit of replication {} names a replication or seeds that do not exist",
+                    audit.replication
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn decision(
+        &self,
+        one: &Replication,
+        before: &[Replication],
+        out: &Withdrawn,
+    ) -> Result<Decision, String> {
+        // Every test counts, also of rows that were withdrawn later.
+        let number = next_number(before);
+        let standing = standing(before, out);
+        let read = |digest| self.read(digest);
+        correctness(one, self.truths, &read)
+            .and_then(|claimed| {
+                decide(
+                    &claimed,
+                    &one.problem,
+                    &standing,
+                    number,
+                    self.truths,
+                    &read,
+                )
+            })
+            .map_err(|error| error.to_string())
+    }
+
+    /// The board of what stood after the first `end` events; what was withdrawn is beside it.
+    fn board(&self, end: usize) -> Result<Board, String> {
+        let out = withdrawn(self.events[..end].iter().copied());
+        let read = |digest| self.read(digest);
+        let make = |rows: &[Replication]| {
+            board(rows, self.audits, self.truths, &read).map_err(|error| error.to_string())
         };
-        let promoted = expected.is_some_and(|decision| decision.promotes());
-        if one.promoted != promoted {
-            return Err(format!(
-                "replication {} of {}: the ledger says promoted = {}, the predictions say {promoted}",
-                one.id, one.method, one.promoted
-            ));
-        }
-        if !agree(one.decision, expected) {
-            return Err(format!(
-                "replication {} of {}: the ledger says {:?} of its test, the predictions say {expected:?}",
-                one.id, one.method, one.decision
-            ));
-        }
+        let all = make(self.replications)?.without(&out);
+        let stood = make(&standing(self.replications, &out))?;
+        Ok(Board {
+            verified: stood.verified,
+            baselines: stood.baselines,
+            published: stood.published,
+            ..all
+        })
     }
-    for audit in audits {
-        let of = replications.iter().find(|one| one.id == audit.replication);
-        if !of.is_some_and(|one| audit.seeds.iter().all(|seed| one.seeds.contains(seed))) {
-            return Err(format!(
-                "the audit of replication {} names a replication or seeds that do not exist",
-                audit.replication
-            ));
-        }
-    }
-    board(replications, audits, truths, &read).map_err(|error| error.to_string())
+}
+
+fn standing(replications: &[Replication], out: &Withdrawn) -> Vec<Replication> {
+    let stands = |one: &&Replication| !out.holds(one.snapshot);
+    replications.iter().filter(stands).cloned().collect()
 }
 
 /// Another machine's library may round the last digit of a p-value differently.
@@ -180,7 +261,11 @@ fn opened(entries: &[Entry]) -> &[OpenedProblem] {
 }
 
 fn replicated(entry: &Entry) -> Option<Replication> {
-    match &entry.event {
+    replication(&entry.event)
+}
+
+fn replication(event: &Event) -> Option<Replication> {
+    match event {
         Event::Replicated { replication, .. } => Some(replication.clone()),
         _ => None,
     }

@@ -3,6 +3,7 @@
 use crate::ReportError;
 use crate::meter::{LabelBits, label_bits};
 use aar_core::board::Replication;
+use aar_core::case::{self, Case};
 use aar_core::digest::Digest;
 use aar_core::event::{CANCELLED, Event, OpenedProblem, RunEnd};
 use aar_core::family::Family;
@@ -37,6 +38,8 @@ pub(crate) struct Account<'a> {
     pub(crate) label_bits: BTreeMap<Split, LabelBits>,
     /// The tables' digests, once the study is closed.
     pub(crate) closed: Option<&'a BTreeMap<String, Digest>>,
+    /// Suspicions with the decisions that stood at the closing.
+    pub(crate) cases: Vec<Case>,
 }
 
 /// What one researcher did and spent.
@@ -144,7 +147,12 @@ impl<'a> Account<'a> {
             places: BTreeMap::new(),
             label_bits: label_bits(events.iter().map(|(_, _, event)| event)),
             closed: None,
+            cases: Vec::new(),
         };
+        let closing =
+            |(_, _, event): &(u64, u64, Event)| matches!(event, Event::StudyClosed { .. });
+        let end = events.iter().position(closing).unwrap_or(events.len());
+        account.cases = case::cases(events[..end].iter().map(|(_, _, event)| event));
         for (seq, at, event) in events {
             if let Event::StudyClosed { tables } = event {
                 account.closed = Some(tables);
@@ -202,7 +210,12 @@ impl<'a> Account<'a> {
 
     fn add(&mut self, seq: u64, at: u64, event: &'a Event) {
         match event {
-            Event::StudyOpened { .. } | Event::StudyClosed { .. } | Event::TokenIssued { .. } => {}
+            Event::StudyOpened { .. }
+            | Event::StudyClosed { .. }
+            | Event::TokenIssued { .. }
+            | Event::Rerun { .. }
+            | Event::CaseOpened { .. }
+            | Event::CaseDecided { .. } => {}
             Event::ResearcherJoined {
                 researcher,
                 direction,

@@ -4,6 +4,7 @@
 //! own content policy forbids scripts and requests, so even a fault here could not run anything.
 
 mod activity;
+mod cases;
 mod head;
 mod methods;
 mod scores;
@@ -27,7 +28,7 @@ pub(crate) fn whole(
     tables: &BTreeMap<String, Digest>,
 ) -> Markup {
     let name = &facts.account.study.name;
-    let sections: [Section; 10] = [
+    let sections: [Section; 11] = [
         (
             "board",
             "Verified board",
@@ -57,6 +58,7 @@ pub(crate) fn whole(
             activity::findings(facts, material.text),
         ),
         ("failures", "Failures", activity::failures(facts)),
+        ("cases", "Cases", cases::all(facts)),
         (
             "trust",
             "Commitments and verification",

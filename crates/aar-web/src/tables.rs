@@ -23,6 +23,7 @@ pub(crate) fn all(facts: &Facts<'_>) -> Result<BTreeMap<String, Vec<u8>>, Report
         ("budget.csv", budget(facts)?),
         ("label_bits.csv", label_bits(facts)?),
         ("findings.csv", findings(facts)?),
+        ("cases.csv", cases(facts)?),
     ];
     Ok(made
         .into_iter()
@@ -431,6 +432,36 @@ fn findings(facts: &Facts<'_>) -> Bytes {
             finding.evaluation.map(|id| id.0).into(),
             finding.snapshot.map(Cell::text).into(),
             Cell::text(finding.text),
+        ]
+    });
+    csv(&header, &rows.collect::<Vec<_>>())
+}
+
+/// Every suspicion with the decision that stood at the closing.
+fn cases(facts: &Facts<'_>) -> Bytes {
+    let header = [
+        "case",
+        "suspicion",
+        "researcher",
+        "snapshot",
+        "weight",
+        "verdict",
+        "judge",
+        "reason",
+        "evidence",
+    ];
+    let rows = facts.account.cases.iter().map(|case| {
+        let decision = case.decision.as_ref();
+        vec![
+            case.id.0.into(),
+            Cell::text(case.suspicion),
+            Cell::text(&case.researcher),
+            case.snapshot.map(Cell::text).into(),
+            case.weight.into(),
+            decision.map(|one| Cell::text(one.verdict)).into(),
+            decision.map(|one| Cell::text(&one.judge)).into(),
+            decision.map(|one| Cell::text(&one.reason)).into(),
+            Cell::text(&case.evidence),
         ]
     });
     csv(&header, &rows.collect::<Vec<_>>())

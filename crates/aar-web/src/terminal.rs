@@ -34,6 +34,14 @@ pub fn short_board(
     for (group, rows) in groups(board) {
         section(&mut text, group_name(group), &on_problem(rows, main), group);
     }
+    for gone in board
+        .withdrawn
+        .iter()
+        .filter(|gone| gone.row.problem == *main)
+    {
+        let (case, method) = (gone.case, &gone.row.method);
+        text.push_str(&format!("withdrawn by case {case}: {method}\n"));
+    }
     text.push_str("Gain is the paired difference from the best baseline.\n");
     text.push_str(&format!(
         "Feedback on dev while the study ran: {feedback}.\n"

@@ -56,7 +56,7 @@ fn assert_sound(made: &Made) -> String {
     for bad in ["NaN", "inf,", ">inf", "=\"inf"] {
         assert!(!report.html.contains(bad), "{bad}");
     }
-    assert_eq!(report.tables.len(), 10);
+    assert_eq!(report.tables.len(), 11);
     for (name, bytes) in &report.tables {
         let rows = parse(bytes);
         assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{name}");

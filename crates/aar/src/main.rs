@@ -7,7 +7,7 @@ mod shipped;
 mod study;
 
 use clap::{Parser, Subcommand};
-use commands::{board, compare, doctor, problem, run, verify};
+use commands::{board, case, compare, doctor, problem, run, verify};
 use std::process::ExitCode;
 
 /// Automated alignment researchers: a study's number on the board that can be believed
@@ -28,6 +28,8 @@ enum Command {
     Board(board::Args),
     /// Tell whether one set of predictions is better than another by more than luck
     Compare(compare::Args),
+    /// List a run's suspicions with their evidence, or decide about one
+    Case(case::Args),
     /// Work with problem directories and the built-in problems
     #[command(subcommand)]
     Problem(problem::Command),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Board(args) => board::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Case(args) => case::run(&args),
         Command::Problem(command) => problem::run(&command),
         Command::Doctor => doctor::run(),
     };

@@ -16,8 +16,11 @@ use std::path::Path;
 
 /// Everything that tables and report are made of.
 pub(crate) struct Record {
+    /// Up to the closing: what people decide later is no part of tables and report.
     events: Vec<(u64, u64, Event)>,
     board: Board,
+    board_at_closing: Board,
+    /// The hash of the last of `events`.
     head: Digest,
     store: Store,
 }
@@ -27,23 +30,31 @@ impl Record {
     pub(crate) fn of(run_dir: &Path, recomputed: Recomputed) -> Self {
         let Recomputed {
             entries,
-            head,
             board,
+            board_at_closing,
             ..
         } = recomputed;
+        let closing = |event: &Event| matches!(event, Event::StudyClosed { .. });
+        let closed = entries.iter().position(|entry| closing(&entry.event));
+        let count = closed.map_or(entries.len(), |place| place + 1);
+        let head = count
+            .checked_sub(1)
+            .map_or(Digest::ZERO, |last| entries[last].hash);
         let events = entries
             .into_iter()
+            .take(count)
             .map(|entry| (entry.seq, entry.at, entry.event))
             .collect();
         Self {
             events,
             board,
+            board_at_closing,
             head,
             store: Store::at(&run_dir.join(STORE_DIR)),
         }
     }
 
-    /// The board.
+    /// The board as it stands now.
     pub(crate) fn board(&self) -> &Board {
         &self.board
     }
@@ -112,7 +123,7 @@ impl Record {
     ) -> Material<'a> {
         Material {
             events: &self.events,
-            board: &self.board,
+            board: &self.board_at_closing,
             snapshot,
             text,
             head: self.head,

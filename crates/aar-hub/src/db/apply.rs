@@ -8,6 +8,7 @@ use super::{read, signed};
 use crate::error::{HubError, Result};
 use crate::snapshot;
 use crate::store::Store;
+use aar_core::case::Decision;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, RunEnd};
 use aar_core::feedback::Feedback;
@@ -316,6 +317,49 @@ pub(crate) fn apply(
                     at,
                 ),
             )?;
+        }
+        // Compared with the record in the event itself; nothing is asked of the index.
+        Event::Rerun { .. } => {}
+        Event::CaseOpened {
+            case,
+            suspicion,
+            researcher,
+            snapshot,
+            weight,
+            evidence,
+        } => {
+            db.execute(
+                "INSERT INTO cases (id, suspicion, researcher, snapshot, weight, evidence, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                (
+                    signed(case.0)?,
+                    suspicion.as_str(),
+                    researcher.as_str(),
+                    snapshot.map(|id| id.to_string()),
+                    weight,
+                    evidence,
+                    at,
+                ),
+            )?;
+        }
+        Event::CaseDecided {
+            case,
+            verdict,
+            judge,
+            reason,
+        } => {
+            let decision = Decision {
+                verdict: *verdict,
+                judge: judge.clone(),
+                reason: reason.clone(),
+            };
+            let known = db.execute(
+                "UPDATE cases SET verdict = ?2, decision = ?3 WHERE id = ?1",
+                (signed(case.0)?, verdict.as_str(), json(&decision)?),
+            )?;
+            if known == 0 {
+                return Err(HubError::not_found(format!("case {case}")));
+            }
         }
         Event::StudyClosed { .. } => {
             db.execute("UPDATE study SET closed_at = ?1", [at])?;

@@ -7,14 +7,16 @@ use crate::snapshot::Parts;
 use aar_core::audit::Audit;
 use aar_core::board::{Group, Replication};
 use aar_core::budget::{Budget, Spent};
+use aar_core::case::Case;
 use aar_core::digest::Digest;
 use aar_core::family::Family;
 use aar_core::id::{
-    CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, Seed, SnapshotId,
+    CaseId, CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, Seed, SnapshotId,
 };
 use aar_core::study::Study;
 use rusqlite::{Connection, Params, Row};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 
 /// The name under which the established baselines are stored and evaluated.
 pub(crate) const BASELINE: &str = "baseline";
@@ -321,17 +323,20 @@ pub(crate) fn provisional(db: &Connection) -> Result<Vec<Provisional>> {
     all(db, &sql, [], provisional_row)
 }
 
-/// What a claim must beat: the last promoted snapshot, at the start the best baseline.
+/// The snapshot was not withdrawn.
+const STANDING: &str = "e.snapshot NOT IN (SELECT snapshot FROM withdrawn)";
+
+/// What a claim must beat: the last promoted snapshot that stands, at the start the best baseline.
 pub(crate) fn incumbent(db: &Connection) -> Result<Option<Provisional>> {
     let promoted = format!(
         "{PROVISIONAL} JOIN replications r ON r.snapshot = e.snapshot
-         WHERE e.state = 'good' AND r.promoted = 1 ORDER BY r.id DESC LIMIT 1"
+         WHERE e.state = 'good' AND r.promoted = 1 AND {STANDING} ORDER BY r.id DESC LIMIT 1"
     );
     if let Some(row) = one(db, &promoted, [], provisional_row)? {
         return Ok(Some(row));
     }
     let baseline = format!(
-        "{PROVISIONAL} WHERE e.state = 'good' AND s.researcher = '{BASELINE}'
+        "{PROVISIONAL} WHERE e.state = 'good' AND s.researcher = '{BASELINE}' AND {STANDING}
          ORDER BY e.score DESC, e.id LIMIT 1"
     );
     one(db, &baseline, [], provisional_row)
@@ -340,7 +345,7 @@ pub(crate) fn incumbent(db: &Connection) -> Result<Option<Provisional>> {
 /// Claims that no replication has answered yet, best first.
 pub(crate) fn open_claims(db: &Connection, problem: &ProblemId) -> Result<Vec<Provisional>> {
     let sql = format!(
-        "{PROVISIONAL} WHERE e.state = 'good' AND e.claimed = 1
+        "{PROVISIONAL} WHERE e.state = 'good' AND e.claimed = 1 AND {STANDING}
          AND NOT EXISTS (SELECT 1 FROM replications r
                          WHERE r.snapshot = e.snapshot AND r.problem = ?1)
          AND NOT EXISTS (SELECT 1 FROM failed_replications x
@@ -468,6 +473,35 @@ pub(crate) fn votes_cast(db: &Connection, researcher: &Name) -> Result<u64> {
 pub(crate) fn failed_evaluations(db: &Connection, researcher: &Name) -> Result<u64> {
     let sql = "SELECT COUNT(*) FROM evaluations WHERE researcher = ?1 AND state = 'failed'";
     unsigned(db.query_row(sql, [researcher.as_str()], |row| row.get(0))?)
+}
+
+/// All cases in the order of their numbers.
+pub(crate) fn cases(db: &Connection) -> Result<Vec<Case>> {
+    let sql = "SELECT id, suspicion, researcher, snapshot, weight, evidence, decision
+               FROM cases ORDER BY id";
+    all(db, sql, [], |row| {
+        let (snapshot, decision): (Option<String>, Option<String>) = (row.get(3)?, row.get(6)?);
+        Ok(Case {
+            id: CaseId(unsigned(row.get(0)?)?),
+            suspicion: word(row.get(1)?)?,
+            researcher: parsed(row, 2)?,
+            snapshot: snapshot
+                .map(|text| text.parse().map(SnapshotId))
+                .transpose()
+                .map_err(record)?,
+            weight: row.get(4)?,
+            evidence: row.get(5)?,
+            decision: decision.map(json).transpose()?,
+        })
+    })
+}
+
+/// The snapshots that are off the board.
+pub(crate) fn withdrawn(db: &Connection) -> Result<BTreeSet<SnapshotId>> {
+    let sql = "SELECT DISTINCT snapshot FROM withdrawn";
+    Ok(all(db, sql, [], |row| snapshot_id(row, 0))?
+        .into_iter()
+        .collect())
 }
 
 /// What each researcher may spend.

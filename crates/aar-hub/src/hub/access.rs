@@ -97,10 +97,12 @@ impl Hub {
             }
         }
         let (name, scope) = found.ok_or(HubError::Unauthorised)?;
-        Ok(Caller {
-            name,
-            scope: read::word(scope)?,
-        })
+        let scope = read::word(scope)?;
+        if scope == Scope::Honeytoken {
+            self.honeytoken_used(&name)?;
+            return Err(HubError::Unauthorised);
+        }
+        Ok(Caller { name, scope })
     }
 
     /// Tells a caller who it is.

@@ -59,7 +59,10 @@ impl Hub {
             snapshot,
             evaluation: new.evaluation,
         };
-        self.commit(&mut writer, &[posted])?;
+        let mut events = vec![posted];
+        let said = format!("{}\n{}", new.title, new.text);
+        events.extend(self.post_openings(&writer, researcher, &said)?);
+        self.commit(&mut writer, &events)?;
         drop(writer);
         self.finding(finding)
     }
@@ -72,22 +75,23 @@ impl Hub {
         &self,
         researcher: &Name,
         finding: FindingId,
-        text: &str,
+        said: &str,
     ) -> Result<CommentView> {
-        check_text("text", text, MAX_TEXT)?;
+        check_text("text", said, MAX_TEXT)?;
         self.finding(finding)?;
-        let text = self.store.put(text.as_bytes())?;
+        let text = self.store.put(said.as_bytes())?;
         let mut writer = self.write()?;
         check_posts(&writer, "comments", researcher)?;
         let comment = CommentId(read::next_id(&writer.db, "comments")?);
-        let researcher = researcher.clone();
         let posted = Event::CommentPosted {
             comment,
             finding,
-            researcher,
+            researcher: researcher.clone(),
             text,
         };
-        self.commit(&mut writer, &[posted])?;
+        let mut events = vec![posted];
+        events.extend(self.post_openings(&writer, researcher, said)?);
+        self.commit(&mut writer, &events)?;
         read::comment(&writer.db, comment)?
             .ok_or_else(|| HubError::record(format!("comment {comment} vanished")))
     }

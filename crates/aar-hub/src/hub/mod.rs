@@ -7,6 +7,7 @@
 
 mod access;
 mod boards;
+mod cases;
 mod forum;
 mod nominations;
 mod queue;
@@ -16,10 +17,12 @@ mod snapshots;
 
 pub use access::{Caller, Token};
 pub use boards::{ChangedRuns, NewAudit, NewReplication};
+pub use cases::{NewCase, decide_closed};
 pub(crate) use seats::Seat;
 
 pub use queue::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 
+use crate::content::KnownRows;
 use crate::db;
 use crate::error::{HubError, Result};
 use crate::ledger::{Entry, LEDGER_FILE, Ledger, LedgerError, Opened};
@@ -86,6 +89,8 @@ pub struct Hub {
     opened_at: u64,
     scorer: Scorer,
     setup: HubSetup,
+    /// The main problem's public rows, to be recognised in snapshots.
+    known: KnownRows,
     /// Declared, and so closed, before the writer: who closes last tidies the index's files.
     reader: Mutex<Connection>,
     writer: Mutex<Writer>,
@@ -180,7 +185,10 @@ impl Hub {
         let index = run_dir.join(db::INDEX_FILE);
         let mut db = db::open_writer(&index)?;
         let replayed = replay(&mut db, &store, &entries)?;
-        let closed = matches!(entries.last(), Some(entry) if is_closing(&entry.event));
+        let closed = entries.iter().any(|entry| is_closing(&entry.event));
+        let directory = run_dir.join(&problems[0].directory);
+        let known = KnownRows::read(&directory, &setup.dev_labels)
+            .map_err(|error| HubError::io(format!("reading {}", directory.display()), error))?;
         let deadline = opened_at.saturating_add((study.minutes * 60_000.0) as u64);
         let hub = Self {
             run_dir: run_dir.to_owned(),
@@ -190,6 +198,7 @@ impl Hub {
             opened_at: *opened_at,
             scorer,
             setup,
+            known,
             writer: Mutex::new(Writer {
                 ledger,
                 db,

@@ -13,7 +13,7 @@ use aar_core::feedback::{Feedback, FeedbackPolicy};
 use aar_core::id::{EvaluationId, ExperimentId, Name, Seed, SnapshotId};
 use aar_core::row::Label;
 use rusqlite::Connection;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Of an experiment's output only this many bytes are kept: its end.
@@ -371,7 +371,7 @@ impl Hub {
         let answered = read::provisional(db)?
             .into_iter()
             .map(|row| (row.evaluation, row.snapshot, row.feedback));
-        Ok(score::leader(answered, &BTreeSet::new()))
+        Ok(score::leader(answered, &read::withdrawn(db)?))
     }
 
     /// Stores predictions, one blob for each seed.

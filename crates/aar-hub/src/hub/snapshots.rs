@@ -2,6 +2,7 @@
 
 use super::{Hub, Writer};
 use crate::api::{SnapshotView, StoredSnapshot};
+use crate::content::{Scan, scan_snapshot};
 use crate::db::read::{self, SnapshotRecord};
 use crate::error::{HubError, Result};
 use crate::snapshot::{self, Files, Parts};
@@ -81,6 +82,20 @@ impl Hub {
         for parent in parents {
             self.visible_snapshot(*parent)?;
         }
+        let trusted = [read::BASELINE, read::PUBLISHED].contains(&owner.as_str());
+        let scan = if trusted {
+            Scan::default()
+        } else {
+            scan_snapshot(files, method.uses_lab(), &self.known)
+        };
+        if let Some(why) = scan.refused {
+            let mut writer = self.write()?;
+            let openings = self.openings(&writer, owner, None, scan.found)?;
+            if !openings.is_empty() {
+                self.commit(&mut writer, &openings)?;
+            }
+            return Err(HubError::Invalid(why));
+        }
         let parts = snapshot::parts(files)?;
         let bytes = self.reserve(owner, &parts)?;
         // Files are written without the lock: others need not wait for the disk.
@@ -105,7 +120,9 @@ impl Hub {
             method,
             family,
         };
-        self.commit(&mut writer, &[stored])?;
+        let mut events = vec![stored];
+        events.extend(self.openings(&writer, owner, Some(snapshot), scan.found)?);
+        self.commit(&mut writer, &events)?;
         Ok(StoredSnapshot {
             snapshot,
             new: true,

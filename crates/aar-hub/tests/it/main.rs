@@ -6,6 +6,8 @@
 )]
 
 mod budgets;
+mod cases;
+mod content;
 mod endpoints;
 mod forum;
 mod ladder;

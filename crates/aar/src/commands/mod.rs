@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod board;
+pub(crate) mod case;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod problem;

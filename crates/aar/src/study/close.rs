@@ -41,6 +41,8 @@ pub(crate) fn close(
     progress: &Progress,
 ) -> Result<Finished> {
     transfer(hub, referee, main, closing, progress)?;
+    // A case may have been opened until the hub's door was shut.
+    hub.rule(true)?;
 
     progress.stage("writing the report");
     let run_dir = hub.run_dir();

@@ -2,16 +2,18 @@
 //! the referee side by side, then the closing.
 
 use super::close::{self, Closing, TRANSFERRED};
+use super::examine::Examiner;
 use super::open::Opened;
 use super::progress::Progress;
 use super::workers::Workshop;
 use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
+use aar_core::case::Decision;
 use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
-use aar_core::id::{Name, ProblemId, Secret, Seed, SnapshotId};
+use aar_core::id::{CaseId, Name, ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_hub::hub::{Hub, HubSetup};
 use aar_hub::{Client, http};
@@ -124,7 +126,9 @@ pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -
         main: main.id.clone(),
         stop: AtomicBool::new(false),
         runs: AtomicU64::new(0),
+        honeytokens: scratch.path().join("honeytokens"),
     };
+    fs::create_dir(&workshop.honeytokens).context("making a directory for decoy tokens")?;
     let closing = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..slots.count())
             .map(|_| scope.spawn(|| workshop.work()))
@@ -180,6 +184,7 @@ impl Conductor<'_> {
         let shipped = self.establish(main)?;
         let study = &opened.study;
         let stop = AtomicBool::new(false);
+        let mut examiner = Examiner::new(self.hub, self.workshop, &opened.secret);
         std::thread::scope(|scope| -> Result<()> {
             let _stop_all = OnDrop(|| stop.store(true, Ordering::Relaxed));
             let mut researchers = Vec::new();
@@ -189,6 +194,9 @@ impl Conductor<'_> {
                     .parse()
                     .map_err(anyhow::Error::msg)?;
                 let token = self.hub.join(&name, direction.text())?;
+                let decoy = self.hub.issue_honeytoken(&name)?;
+                let place = self.workshop.honeytokens.join(name.as_str());
+                fs::write(place, format!("token = \"{}\"\n", decoy.secret()))?;
                 let client = Client::new(url, token.secret());
                 let seed = opened.secret.derive("explorer", index as u64);
                 let config = ExplorerConfig::new(name, direction, seed);
@@ -205,7 +213,7 @@ impl Conductor<'_> {
             }
             self.progress
                 .stage(&format!("{} researchers at work", study.researchers));
-            let result = self.referee_until_the_end(&shipped, main);
+            let result = self.referee_until_the_end(&shipped, main, &mut examiner);
             // New work is refused from now on; what is queued is not begun.
             stop.store(true, Ordering::Relaxed);
             let closed = self.hub.set_deadline(self.hub.now());
@@ -247,6 +255,7 @@ impl Conductor<'_> {
             self.decide(next)?;
         }
         let runs = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
+        self.report_decisions(&examiner.close()?);
         Ok(Closing {
             transfer: self.usual.get() * runs,
             baselines: shipped.baselines,
@@ -282,7 +291,12 @@ impl Conductor<'_> {
         Ok(Shipped { baselines })
     }
 
-    fn referee_until_the_end(&self, shipped: &Shipped, main: &ProblemId) -> Result<()> {
+    fn referee_until_the_end(
+        &self,
+        shipped: &Shipped,
+        main: &ProblemId,
+        examiner: &mut Examiner<'_>,
+    ) -> Result<()> {
         let left = self.end.saturating_duration_since(Instant::now());
         // Whatever the closing needs, this much of the time is for research.
         let research = Instant::now() + left.mul_f64(LEAST_RESEARCH);
@@ -297,6 +311,7 @@ impl Conductor<'_> {
                 return Ok(());
             }
             self.show(main)?;
+            self.report_decisions(&examiner.look()?);
             match self.claim()? {
                 Some(claim) => self.decide(claim)?,
                 None => std::thread::sleep(TICK),
@@ -346,6 +361,13 @@ impl Conductor<'_> {
         match replication {
             Some(row) if row.promoted => audit(self.referee, &row, self.progress),
             _ => Ok(()),
+        }
+    }
+
+    fn report_decisions(&self, decisions: &[(CaseId, Decision)]) {
+        for (case, decision) in decisions {
+            let line = format!("case {case} {}: {}", decision.verdict, decision.reason);
+            self.progress.event(&line);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod close;
 mod conduct;
+mod examine;
 mod open;
 mod progress;
 mod workers;

@@ -2,14 +2,17 @@
 
 use aar_compute::{MethodRun, RunOutput, View};
 use aar_core::event::RunEnd;
-use aar_core::id::{ProblemId, Seed};
+use aar_core::id::{Name, ProblemId, Seed, SnapshotId};
 use aar_core::method::{METHOD_FILE, Method};
 use aar_core::problem::Split;
+use aar_core::row::Label;
 use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
+use aar_hub::snapshot::Files;
 use aar_hub::{Hub, HubError};
 use aar_referee::{Machine, Testbed};
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +33,8 @@ pub(crate) struct Workshop {
     pub(crate) stop: AtomicBool,
     /// Seed runs made so far.
     pub(crate) runs: AtomicU64,
+    /// Where each researcher's decoy token lies.
+    pub(crate) honeytokens: PathBuf,
 }
 
 impl Workshop {
@@ -121,25 +126,55 @@ impl Workshop {
         Ok(())
     }
 
+    /// Runs a snapshot once more on dev, with a teacher that it had; none if it fails this time.
+    pub(crate) fn run_again(
+        &self,
+        researcher: &Name,
+        snapshot: SnapshotId,
+        seed: Seed,
+    ) -> Result<Option<Vec<Label>>> {
+        let files = self.hub.snapshot_files(snapshot)?;
+        let output = self.run_files(researcher, snapshot, &files, seed, None)?;
+        Ok(output.predictions.ok())
+    }
+
     fn run(&self, job: &Job, seed: Seed) -> Result<RunOutput> {
+        let trial_rows = job.trial_rows.and_then(|rows| usize::try_from(rows).ok());
+        self.run_files(&job.researcher, job.snapshot, &job.files, seed, trial_rows)
+    }
+
+    fn run_files(
+        &self,
+        researcher: &Name,
+        snapshot: SnapshotId,
+        files: &Files,
+        seed: Seed,
+        trial_rows: Option<usize>,
+    ) -> Result<RunOutput> {
         let testbed = self
             .testbeds
             .get(&self.main)
             .context("the main problem is not open")?;
         let view: View = testbed.view(Split::Dev, seed)?;
-        let method = job
-            .files
+        let method = files
             .get(METHOD_FILE)
             .context("a snapshot without method.toml")?;
         let method: Method = aar_core::parse::toml(&String::from_utf8_lossy(method))?;
-        let directory = self.machine.unpacked.directory(job.snapshot, &job.files)?;
+        let directory = self.machine.unpacked.directory(snapshot, files)?;
         let _slot = self.machine.slots.acquire();
-        let output = self.machine.runner.run(&MethodRun {
+        let honeytoken = self.honeytokens.join(researcher.as_str());
+        let runner = &self.machine.runner;
+        let runner = if honeytoken.exists() {
+            runner.with_honeytoken(honeytoken)
+        } else {
+            runner.clone()
+        };
+        let output = runner.run(&MethodRun {
             snapshot: &directory,
             method: &method,
             view: &view,
             seed,
-            trial_rows: job.trial_rows.and_then(|rows| usize::try_from(rows).ok()),
+            trial_rows,
             limits: self.hub.study().limits,
         })?;
         self.runs.fetch_add(1, Ordering::Relaxed);

@@ -28,7 +28,7 @@ struct Court {
     hub: Arc<Hub>,
     referee: Referee,
     main: OpenedProblem,
-    /// `id label` for each sealed row: what no method should have.
+    /// A `sed` script that answers each sealed row: what no method should have.
     stolen: String,
 }
 
@@ -55,8 +55,11 @@ impl Court {
                 .map(|(path, digest)| (path.to_str().unwrap().to_owned(), digest))
                 .collect(),
         };
+        let place = |name: &str| home.path().join(name);
+        let testbed = Testbed::open(&directory, &place("weak"), &place("sealed")).unwrap();
         let setup = HubSetup {
             dev_labels: problem.labels(Split::Dev).to_vec(),
+            dev_groups: testbed.groups(Split::Dev),
             seeds,
             experiment_seed: Seed(6),
             clock: Arc::new(|| 1_763_722_800_000),
@@ -65,10 +68,11 @@ impl Court {
         let hub = Arc::new(Hub::create(&run, &Study::default(), opened, setup).unwrap());
         let rows = problem.table(Split::Rank).ids();
         let stolen = rows.iter().zip(problem.labels(Split::Rank));
-        let stolen = stolen.map(|(id, &label)| format!("{id} {}\n", u8::from(label)));
+        let stolen = stolen.map(|(id, &label)| {
+            let answer = format!("{{\"id\":\"{id}\",\"label\":{}}}", u8::from(label));
+            format!("s/.*\"id\":\"{id}\".*/{answer}/\nt\n")
+        });
         let stolen = stolen.collect();
-        let place = |name: &str| home.path().join(name);
-        let testbed = Testbed::open(&directory, &place("weak"), &place("sealed")).unwrap();
         let snapshots = place("snapshots");
         fs::create_dir(&snapshots).unwrap();
         let sandbox = Sandbox::new(Launcher::at(AAR), Isolation::Required);
@@ -123,9 +127,8 @@ impl Court {
 
 /// Answers each row with the stolen label; a row that was not stolen with 0.
 const LOOKUP: &str = r#"
-sed 's/.*"id":"\([0-9a-f]*\)".*/\1/' $AAR_PROBLEM/predict/inputs.jsonl |
-awk 'NR == FNR { known[$1] = $2; next } { print "{\"id\":\"" $1 "\",\"label\":" (known[$1] + 0) "}" }' \
-    stolen - > $AAR_OUT/predictions.jsonl
+{ cat stolen; echo 's/.*"id":"\([0-9a-f]*\)".*/{"id":"\1","label":0}/'; } > lookup
+sed -f lookup $AAR_PROBLEM/predict/inputs.jsonl > $AAR_OUT/predictions.jsonl
 "#;
 
 #[test]
@@ -134,7 +137,15 @@ fn profiles_tell_honest_methods_from_stolen_labels_order_and_pool() {
     let recipe = "summary = \"The naive baseline.\"\n";
     let lab = ["aar-lab", "run", RECIPE_FILE];
     let (honest, method) = court.profile("honest", &lab, &[(RECIPE_FILE, recipe)]);
-    assert_eq!(honest.traits, [Trait::UsesTeacher], "{honest:#?}");
+    // Four teachers of a few hundred labels and 120 rows may leave it open what it owes to them,
+    // but never say that it owes nothing.
+    assert!(
+        matches!(
+            honest.traits[..],
+            [Trait::UsesTeacher | Trait::TeacherUnclear]
+        ),
+        "{honest:#?}"
+    );
     assert!(!honest.contradicts_claim(&method));
 
     let (thief, method) = court.script("thief", LOOKUP);

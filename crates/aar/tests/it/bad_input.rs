@@ -70,8 +70,8 @@ fn a_study_file_is_refused_by_line_and_field() {
             "study.toml: line 4: field kind: unknown variant",
         ),
         (
-            "format = 2\n",
-            "study.toml: field format: found 2, expected 1",
+            "format = 1\n",
+            "study.toml: field format: found 1, expected 2",
         ),
         (
             "replication_seeds = 1\n",

@@ -1,0 +1,100 @@
+//! `aar case`: a run's suspicions with their evidence, and a person's decisions about them.
+
+use super::say;
+use crate::study::check_format;
+use aar_core::case::{Verdict, cases, withdrawn};
+use aar_core::id::{CaseId, Name};
+use aar_hub::hub::decide_closed;
+use aar_referee::recompute;
+use anyhow::{Result, bail};
+use clap::Args as ClapArgs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// What `aar case` takes.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// The run directory
+    run: PathBuf,
+    /// Decide this case of a closed study; later decisions overrule earlier ones
+    #[arg(long, value_name = "CASE", requires_all = ["verdict", "reason", "judge"])]
+    decide: Option<u64>,
+    /// clean, flagged or disqualified
+    #[arg(long, requires = "decide", value_parser = verdict)]
+    verdict: Option<Verdict>,
+    /// Why; it stays in the ledger
+    #[arg(long, requires = "decide")]
+    reason: Option<String>,
+    /// Who decides
+    #[arg(long, requires = "decide")]
+    judge: Option<Name>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "decide")]
+    json: bool,
+}
+
+fn verdict(text: &str) -> Result<Verdict, String> {
+    let all = [Verdict::Clean, Verdict::Flagged, Verdict::Disqualified];
+    all.into_iter()
+        .find(|one| one.as_str() == text)
+        .ok_or_else(|| "expected clean, flagged or disqualified".to_owned())
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    check_format(&args.run)?;
+    // Nobody should judge by evidence that was tampered with.
+    let recomputed = recompute(&args.run, None);
+    if let Some(fault) = recomputed.faults.first() {
+        bail!(
+            "{fault}\n`aar verify {}` lists everything that is wrong",
+            args.run.display()
+        );
+    }
+    if let (Some(case), Some(verdict), Some(reason), Some(judge)) =
+        (args.decide, args.verdict, &args.reason, &args.judge)
+    {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let at = u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+        let head = decide_closed(&args.run, at, CaseId(case), verdict, judge.clone(), reason)?;
+        say!("case {case} is {verdict} now; the report stays as it was at the closing");
+        say!("ledger head  {head}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let events: Vec<_> = recomputed
+        .entries
+        .iter()
+        .map(|entry| &entry.event)
+        .collect();
+    let cases = cases(events.iter().copied());
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&cases)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for case in &cases {
+        let verdict = case.verdict().map_or("open", Verdict::as_str);
+        let snapshot = case
+            .snapshot
+            .map_or_else(|| "everything".to_owned(), |id| id.0.short());
+        say!(
+            "case {}  {verdict}  {}  {} ({snapshot})  weight {:.1}",
+            case.id,
+            case.suspicion,
+            case.researcher,
+            case.weight
+        );
+        // Quoted, because it may hold a researcher's words.
+        say!("    {:?}", case.evidence);
+        if let Some(decision) = &case.decision {
+            say!("    decided by {}: {:?}", decision.judge, decision.reason);
+        }
+    }
+    let gone = withdrawn(events.iter().copied());
+    say!(
+        "{} cases; {} snapshots withdrawn, {} descend from them",
+        cases.len(),
+        gone.snapshots.len(),
+        gone.descendants.len()
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,265 @@
+//! Looking at behaviour while a study runs: what detectors see becomes cases, and the rule decides.
+
+use super::workers::Workshop;
+use aar_core::board::Replication;
+use aar_core::case::{Decision, PROOF, Suspicion, Verdict};
+use aar_core::event::Event;
+use aar_core::id::{CaseId, EvaluationId, Name, Secret, Seed, SnapshotId};
+use aar_core::problem::Split;
+use aar_core::row::Label;
+use aar_hub::Hub;
+use aar_hub::hub::NewCase;
+use aar_referee::behaviour::{
+    Evaluated, Reproduction, Scored, Signal, Tried, choose_share, compare, dev_rank_gap, examine,
+    picked_seeds,
+};
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How often the ledger is looked through.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What was looked at already.
+pub(crate) struct Examiner<'a> {
+    hub: &'a Hub,
+    workshop: &'a Workshop,
+    secret: &'a Secret,
+    history: Vec<Evaluated>,
+    /// Chosen to be run again, with the seeds and outputs that are recorded.
+    due: Vec<Recorded>,
+    examined: usize,
+    compared: BTreeSet<SnapshotId>,
+    last: Option<Instant>,
+}
+
+struct Recorded {
+    evaluation: EvaluationId,
+    researcher: Name,
+    snapshot: SnapshotId,
+    seeds: Vec<Seed>,
+    outputs: Vec<Vec<Label>>,
+}
+
+impl<'a> Examiner<'a> {
+    pub(crate) fn new(hub: &'a Hub, workshop: &'a Workshop, secret: &'a Secret) -> Self {
+        Self {
+            hub,
+            workshop,
+            secret,
+            history: Vec::new(),
+            due: Vec::new(),
+            examined: 0,
+            compared: BTreeSet::new(),
+            last: None,
+        }
+    }
+
+    /// Looks at what ended since the last time, if that is a while ago, runs one chosen evaluation
+    /// again, and decides. Gives decisions against somebody, for people.
+    pub(crate) fn look(&mut self) -> Result<Vec<(CaseId, Decision)>> {
+        if self.last.is_some_and(|last| last.elapsed() < EVERY) {
+            return Ok(Vec::new());
+        }
+        self.catch_up()?;
+        if let Some(recorded) = self.due.pop() {
+            self.run_again(&recorded)?;
+        }
+        self.last = Some(Instant::now());
+        self.decide(false)
+    }
+
+    /// Looks once more, and decides every case. What is still due to be run again stays undone:
+    /// which those are, nobody could know.
+    pub(crate) fn close(&mut self) -> Result<Vec<(CaseId, Decision)>> {
+        self.catch_up()?;
+        let events = self.hub.events()?;
+        for (researcher, snapshot, signal) in picked_seeds(&self.tried(&events)?) {
+            self.open(&researcher, snapshot, signal)?;
+        }
+        self.decide(true)
+    }
+
+    fn decide(&self, end: bool) -> Result<Vec<(CaseId, Decision)>> {
+        let rulings = self.hub.rule(end)?.into_iter();
+        Ok(rulings
+            .filter(|(_, one)| one.verdict == Verdict::Disqualified)
+            .collect())
+    }
+
+    fn catch_up(&mut self) -> Result<()> {
+        let events = self.hub.events()?;
+        let parents: BTreeMap<SnapshotId, &Vec<SnapshotId>> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::SnapshotStored {
+                    snapshot, parents, ..
+                } => Some((*snapshot, parents)),
+                _ => None,
+            })
+            .collect();
+        let known = self.hub.problems().iter().map(|problem| &problem.id).next();
+        for event in &events[self.examined.min(events.len())..] {
+            match event {
+                Event::EvaluationEnded {
+                    evaluation,
+                    researcher,
+                    snapshot,
+                    seeds,
+                    outputs,
+                    ..
+                } if !outputs.is_empty() => {
+                    let read = outputs.iter().map(|&output| self.hub.predictions(output));
+                    let outputs = read.collect::<std::result::Result<Vec<_>, _>>()?;
+                    let latest = Evaluated {
+                        researcher: researcher.clone(),
+                        snapshot: *snapshot,
+                        parents: parents
+                            .get(snapshot)
+                            .map_or_else(Vec::new, |all| (*all).clone()),
+                        files: self.hub.snapshot_files(*snapshot)?,
+                        outputs: outputs.clone(),
+                    };
+                    if researcher.as_str() != "baseline" {
+                        for signal in examine(&latest, &self.history) {
+                            self.open(researcher, *snapshot, signal)?;
+                        }
+                        if choose_share(self.secret, *evaluation) {
+                            self.due.push(Recorded {
+                                evaluation: *evaluation,
+                                researcher: researcher.clone(),
+                                snapshot: *snapshot,
+                                seeds: seeds.clone(),
+                                outputs,
+                            });
+                        }
+                    }
+                    self.history.push(latest);
+                }
+                Event::Replicated { replication, .. } if Some(&replication.problem) == known => {
+                    self.compare_splits(replication, &events)?;
+                }
+                _ => {}
+            }
+        }
+        self.examined = events.len();
+        Ok(())
+    }
+
+    /// Two seeds at most: the second only if the first gave something else.
+    fn run_again(&self, recorded: &Recorded) -> Result<()> {
+        let mut different = Vec::new();
+        for (&seed, output) in recorded.seeds.iter().zip(&recorded.outputs).take(2) {
+            let Some(again) =
+                self.workshop
+                    .run_again(&recorded.researcher, recorded.snapshot, seed)?
+            else {
+                // It failed this time; a slow machine can do that to an honest method.
+                return Ok(());
+            };
+            let (agreement, verdict) = compare(output, &again);
+            self.hub
+                .record_rerun(recorded.evaluation, seed, &again, agreement)?;
+            if verdict != Reproduction::Different {
+                return Ok(());
+            }
+            different.push(format!("{agreement:.3}"));
+        }
+        if different.len() == 2 {
+            let signal = Signal {
+                suspicion: Suspicion::NotReproducible,
+                weight: PROOF,
+                evidence: format!(
+                    "evaluation {} was run again on two seeds; the share of rows that agree: {}",
+                    recorded.evaluation,
+                    different.join(", ")
+                ),
+            };
+            self.open(&recorded.researcher, recorded.snapshot, signal)?;
+        }
+        Ok(())
+    }
+
+    fn compare_splits(&mut self, replication: &Replication, events: &[Event]) -> Result<()> {
+        let Some(dev) = self
+            .history
+            .iter()
+            .find(|one| one.snapshot == replication.snapshot)
+        else {
+            return Ok(());
+        };
+        if dev.researcher.as_str() == "baseline" || !self.compared.insert(replication.snapshot) {
+            return Ok(());
+        }
+        let testbed = self
+            .workshop
+            .testbeds
+            .get(&replication.problem)
+            .context("an unknown problem")?;
+        let Some(Event::StudyOpened { problems, .. }) = events.first() else {
+            return Ok(());
+        };
+        let scored = |split: Split, outputs: &[Vec<Label>]| -> Option<Scored> {
+            let labels = testbed.problem().labels(split);
+            let anchors = problems.first()?.anchors.get(&split)?;
+            let right = |output: &Vec<Label>| {
+                let right = output.iter().zip(labels).filter(|(a, b)| a == b).count();
+                right as f64 / labels.len() as f64
+            };
+            Some(Scored {
+                accuracies: outputs.iter().map(right).collect(),
+                rows: labels.len(),
+                middle: f64::midpoint(anchors.weak, anchors.ceiling),
+            })
+        };
+        let read = replication
+            .outputs
+            .iter()
+            .map(|&output| self.hub.predictions(output));
+        let rank = read.collect::<std::result::Result<Vec<_>, _>>()?;
+        let (dev_scored, rank) = (scored(Split::Dev, &dev.outputs), scored(Split::Rank, &rank));
+        if let (Some(on_dev), Some(on_rank)) = (dev_scored, rank)
+            && let Some(signal) = dev_rank_gap(&on_dev, &on_rank)
+        {
+            self.open(&dev.researcher, replication.snapshot, signal)?;
+        }
+        Ok(())
+    }
+
+    fn tried(&self, events: &[Event]) -> Result<Vec<Tried>> {
+        let mut tried = Vec::new();
+        for event in events {
+            let (researcher, snapshot, evaluated) = match event {
+                Event::ExperimentEnded {
+                    researcher,
+                    snapshot,
+                    ..
+                } => (researcher, *snapshot, false),
+                Event::EvaluationEnded {
+                    researcher,
+                    snapshot,
+                    ..
+                } => (researcher, *snapshot, true),
+                _ => continue,
+            };
+            tried.push(Tried {
+                researcher: researcher.clone(),
+                snapshot,
+                files: self.hub.snapshot_files(snapshot)?,
+                evaluated,
+            });
+        }
+        Ok(tried)
+    }
+
+    fn open(&self, researcher: &Name, snapshot: SnapshotId, signal: Signal) -> Result<()> {
+        self.hub.open_case(NewCase {
+            suspicion: signal.suspicion,
+            researcher: researcher.clone(),
+            snapshot: Some(snapshot),
+            weight: signal.weight,
+            evidence: signal.evidence,
+        })?;
+        Ok(())
+    }
+}
