@@ -157,9 +157,8 @@ fn profiles_tell_honest_methods_from_stolen_labels_order_and_pool() {
     let always = r#"sed 's/.*"id":"\([0-9a-f]*\)".*/{"id":"\1","label":1}/' \
         $AAR_PROBLEM/predict/inputs.jsonl > $AAR_OUT/predictions.jsonl"#;
     let (ordered, method) = court.script("second", always);
-    assert_eq!(
-        ordered.traits,
-        [Trait::TeacherUnclear, Trait::OrderBiased],
+    assert!(
+        ordered.has(Trait::TeacherUnclear) && ordered.has(Trait::OrderBiased),
         "{ordered:#?}"
     );
     assert!(
