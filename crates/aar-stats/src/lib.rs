@@ -32,6 +32,8 @@ mod error;
 mod estimate;
 mod floor;
 mod groups;
+mod items;
+mod ladder;
 
 pub use anchors::Anchors;
 pub use bootstrap::{Bootstrap, MIN_REPLICATES};
@@ -42,3 +44,5 @@ pub use error::StatsError;
 pub use estimate::{Estimate, mean_estimate, shrinkage};
 pub use floor::floor_share;
 pub use groups::Groups;
+pub use items::{item_accuracy, item_difference};
+pub use ladder::Ladder;
