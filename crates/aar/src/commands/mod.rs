@@ -3,5 +3,6 @@
 pub(crate) mod board;
 pub(crate) mod doctor;
 pub(crate) mod problem;
+pub(crate) mod redteam;
 pub(crate) mod run;
 pub(crate) mod verify;

@@ -2,6 +2,7 @@
 //! the referee side by side, then the closing.
 
 use super::close::{self, Closing, TRANSFERRED};
+use super::crew::Crew;
 use super::open::Opened;
 use super::progress::Progress;
 use super::workers::Workshop;
@@ -9,12 +10,11 @@ use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
 use aar_core::digest::Digest;
-use aar_core::id::{Name, ProblemId, Secret, Seed, SnapshotId};
+use aar_core::id::{ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_hub::hub::{Hub, HubSetup};
-use aar_hub::{Client, http};
+use aar_hub::http;
 use aar_referee::{Machine, Referee, RefereeError, Testbed};
-use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
@@ -42,8 +42,13 @@ pub(crate) struct Finished {
     pub(crate) report: PathBuf,
 }
 
-/// Runs the study to its end.
-pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -> Result<Finished> {
+/// Runs the study to its end, with `crew` as its researchers.
+pub(crate) fn conduct(
+    opened: &Opened,
+    sandbox: &Sandbox,
+    crew: &dyn Crew,
+    progress: &Progress,
+) -> Result<Finished> {
     let Opened {
         study,
         secret,
@@ -118,6 +123,7 @@ pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -
             hub: &hub,
             referee: &referee,
             workshop: &workshop,
+            crew,
             progress,
             end,
         };
@@ -150,6 +156,7 @@ struct Conductor<'a> {
     hub: &'a Arc<Hub>,
     referee: &'a Referee,
     workshop: &'a Workshop,
+    crew: &'a dyn Crew,
     progress: &'a Progress,
     end: Instant,
 }
@@ -157,48 +164,19 @@ struct Conductor<'a> {
 impl Conductor<'_> {
     fn research(&self, opened: &Opened, main: &ProblemId, url: &str) -> Result<Closing> {
         let shipped = self.establish(main)?;
-        let study = &opened.study;
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| -> Result<()> {
-            let mut researchers = Vec::new();
-            for index in 0..study.researchers {
-                let direction = Direction::assign(study.directions, index);
-                let name: Name = format!("r{}", index + 1)
-                    .parse()
-                    .map_err(anyhow::Error::msg)?;
-                let token = self.hub.join(&name, direction.text())?;
-                let client = Client::new(url, token.secret());
-                let seed = opened.secret.derive("explorer", index as u64);
-                let config = ExplorerConfig::new(name, direction, seed);
-                let stop = &stop;
-                researchers.push(scope.spawn(move || {
-                    let pause = &std::thread::sleep;
-                    let around = Surroundings {
-                        stop,
-                        pause,
-                        progress: &|_| {},
-                    };
-                    run_explorer(&client, &config, around)
-                }));
-            }
-            self.progress
-                .stage(&format!("{} researchers at work", study.researchers));
+            let (crew, hub, progress, stopped) = (self.crew, self.hub, self.progress, &stop);
+            let working = scope.spawn(move || crew.research(opened, hub, url, stopped, progress));
             let result = self.referee_until_the_end(&shipped, main);
             // New work is refused from now on; what is queued is not begun.
             stop.store(true, Ordering::Relaxed);
             let closed = self.hub.set_deadline(self.hub.now());
             let emptied = self.hub.fail_waiting("the study is closing");
-            for researcher in researchers {
-                match researcher.join() {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => self
-                        .progress
-                        .event(&format!("a researcher stopped: {error}")),
-                    Err(_) => self.progress.event("a researcher panicked"),
-                }
-            }
+            let worked = working.join().map_err(|_| anyhow!("the researchers panicked"));
             closed?;
             emptied?;
+            worked??;
             result
         })?;
         self.progress.stage("deciding the last claims");
@@ -211,9 +189,27 @@ impl Conductor<'_> {
             }
             self.decide(claim)?;
         }
+        self.replicate_on_demand(main)?;
         Ok(Closing {
             baselines: shipped.baselines,
         })
+    }
+
+    /// What the researchers' owner wants to see replicated, claimed or not.
+    fn replicate_on_demand(&self, main: &ProblemId) -> Result<()> {
+        let wanted = self.crew.wants_replicated();
+        if !wanted.is_empty() {
+            self.progress.stage("replicating what was asked for");
+        }
+        for snapshot in wanted {
+            let known = self.hub.replications()?;
+            let known = known.iter().find(|one| one.snapshot == snapshot);
+            if known.is_none_or(|one| one.problem != *main) {
+                let replication = self.referee.replicate(snapshot, main)?;
+                self.report_replication(replication.as_ref(), Group::Study)?;
+            }
+        }
+        Ok(())
     }
 
     /// Baselines are evaluated and replicated, published methods replicated, on the main problem.
@@ -257,7 +253,7 @@ impl Conductor<'_> {
             let reserve =
                 REPORTING + shipped.usual * u32::try_from(replications).unwrap_or(u32::MAX);
             let broken = self.workshop.stop.load(Ordering::Relaxed);
-            if broken || Instant::now() + reserve >= self.end {
+            if broken || self.crew.has_finished() || Instant::now() + reserve >= self.end {
                 return Ok(());
             }
             self.show(main)?;

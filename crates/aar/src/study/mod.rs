@@ -2,11 +2,13 @@
 
 mod close;
 mod conduct;
+mod crew;
 mod open;
 mod progress;
 mod workers;
 
 pub(crate) use close::{REPORT_DIR, REPORT_FILE};
 pub(crate) use conduct::{Finished, conduct};
-pub(crate) use open::{STUDY_FILE, check_format, open};
+pub(crate) use crew::{Crew, Explorers};
+pub(crate) use open::{Opened, STUDY_FILE, check_format, open};
 pub(crate) use progress::Progress;

@@ -8,6 +8,7 @@ mod budgets;
 mod doctor;
 mod methods;
 mod program;
+mod redteam;
 mod secrecy;
 mod shipped;
 mod study;
