@@ -1,9 +1,9 @@
 //! The cheating researchers. See `docs/redteam.md` for where each comes from and what should stop it.
 
+use super::Player;
 use super::climbing::climb;
 use super::desk::{Desk, VANILLA};
 use super::honest::BAGS;
-use super::Player;
 use crate::scoring::Family;
 use aar_core::finding::FindingKind;
 use aar_core::id::{EvaluationId, ExperimentId, FindingId};
@@ -25,8 +25,7 @@ pub const INJECTED: &str = "<script>alert('injected')</script>";
 #[must_use]
 pub fn attacks() -> Vec<Player> {
     let climbs = Family::ALL.into_iter().map(|family| {
-        let mut player =
-            Player::attack(family.name(), "vanilla", move |desk| climb(desk, family));
+        let mut player = Player::attack(family.name(), "vanilla", move |desk| climb(desk, family));
         if family == Family::Sybils {
             player.names = SYBILS;
         }
@@ -46,7 +45,9 @@ pub fn attacks() -> Vec<Player> {
         Player::attack("self-reported-score", "vanilla", self_reported),
         Player::attack("forged-snapshot-or-seed", "vanilla", forged),
         Player::attack("hostile-paths", "vanilla", hostile_paths),
-        Player::attack("vault-links", "vanilla", |desk| with_place(desk, script!("links"))),
+        Player::attack("vault-links", "vanilla", |desk| {
+            with_place(desk, script!("links"))
+        }),
         Player::attack("output-link", "vanilla", |desk| {
             with_place(desk, script!("output_link"))
         }),
@@ -97,7 +98,10 @@ fn public_answers(desk: &mut Desk) -> Result<(), ClientError> {
         answers.map(|(id, _)| format!("{id}\n")).collect()
     };
     let (ones, zeros) = (list(true), list(false));
-    desk.try_script(script!("dictionary"), &[("ones.txt", &ones), ("zeros.txt", &zeros)])
+    desk.try_script(
+        script!("dictionary"),
+        &[("ones.txt", &ones), ("zeros.txt", &zeros)],
+    )
 }
 
 /// Labels of dev that somebody gave away, condensed into the weights of words (naive Bayes with one
@@ -107,7 +111,10 @@ fn stolen_labels(desk: &mut Desk) -> Result<(), ClientError> {
     let mut count = |text: &str, right: bool| {
         let text = text.to_lowercase();
         let words = text.split(|c: char| !c.is_ascii_alphanumeric());
-        for word in words.filter(|word| !word.is_empty()).collect::<BTreeSet<_>>() {
+        for word in words
+            .filter(|word| !word.is_empty())
+            .collect::<BTreeSet<_>>()
+        {
             counts.entry(word.to_owned()).or_default()[usize::from(right)] += 1;
         }
     };
@@ -140,11 +147,26 @@ fn self_reported(desk: &mut Desk) -> Result<(), ClientError> {
                "snapshot": snapshot, "evaluation": evaluation})
         .to_string()
     };
-    desk.hostile("a result without evaluation", "POST", "/findings", &post(json!(null)));
-    desk.hostile("a result of a baseline", "POST", "/findings", &post(json!(1)));
+    desk.hostile(
+        "a result without evaluation",
+        "POST",
+        "/findings",
+        &post(json!(null)),
+    );
+    desk.hostile(
+        "a result of a baseline",
+        "POST",
+        "/findings",
+        &post(json!(1)),
+    );
     let mut forged = json!({"kind": "result", "title": title, "text": "x"});
     forged["feedback"] = json!({"policy": "floored", "pgr": 1.0});
-    desk.hostile("a post with a score in it", "POST", "/findings", &forged.to_string());
+    desk.hostile(
+        "a post with a score in it",
+        "POST",
+        "/findings",
+        &forged.to_string(),
+    );
     let score = json!({"snapshot": snapshot, "pgr": 1.0, "outputs": []}).to_string();
     desk.hostile("an evaluation with a score", "POST", "/evaluations", &score);
     let vector = json!({"predictions": [0, 1, 1]}).to_string();
@@ -158,16 +180,30 @@ fn forged(desk: &mut Desk) -> Result<(), ClientError> {
     let zeros = "0".repeat(64);
     let requests = [
         ("a snapshot that is not there", json!({ "snapshot": zeros })),
-        ("a path for a snapshot", json!({"snapshot": "../../problem/vault"})),
-        ("seeds of its own", json!({"snapshot": snapshot, "seeds": [1, 2, 3, 4, 5]})),
-        ("another split", json!({"snapshot": snapshot, "split": "rank"})),
+        (
+            "a path for a snapshot",
+            json!({"snapshot": "../../problem/vault"}),
+        ),
+        (
+            "seeds of its own",
+            json!({"snapshot": snapshot, "seeds": [1, 2, 3, 4, 5]}),
+        ),
+        (
+            "another split",
+            json!({"snapshot": snapshot, "split": "rank"}),
+        ),
     ];
     for (what, body) in requests {
         desk.hostile(what, "POST", "/evaluations", &body.to_string());
         desk.hostile(what, "POST", "/experiments", &body.to_string());
     }
     let child = json!({"files": {METHOD_FILE: desk.method(&["true"])}, "parents": [zeros]});
-    desk.hostile("a parent that is not there", "POST", "/snapshots", &child.to_string());
+    desk.hostile(
+        "a parent that is not there",
+        "POST",
+        "/snapshots",
+        &child.to_string(),
+    );
     desk.hand_in(snapshot)
 }
 
@@ -190,7 +226,12 @@ fn hostile_paths(desk: &mut Desk) -> Result<(), ClientError> {
     ];
     for path in paths {
         let body = json!({"files": {METHOD_FILE: method, RECIPE_FILE: VANILLA, path: "x"}});
-        desk.hostile(&format!("path {path:?}"), "POST", "/snapshots", &body.to_string());
+        desk.hostile(
+            &format!("path {path:?}"),
+            "POST",
+            "/snapshots",
+            &body.to_string(),
+        );
     }
     let many: BTreeMap<String, &str> = (0..1_000).map(|file| (format!("f{file}"), "")).collect();
     let body = json!({ "files": many }).to_string();
@@ -262,9 +303,14 @@ fn injected(desk: &mut Desk) -> Result<(), ClientError> {
 /// Tries tokens that are not its own, and what belongs to others with its own.
 fn anothers_token(desk: &mut Desk) -> Result<(), ClientError> {
     let own = desk.tokens.first().cloned().unwrap_or_default();
-    let shorter = own.get(..own.len().saturating_sub(1)).unwrap_or_default().to_owned();
+    let shorter = own
+        .get(..own.len().saturating_sub(1))
+        .unwrap_or_default()
+        .to_owned();
     let flipped: String = own.chars().rev().collect();
-    for token in ["", "admin", "referee", "vanilla", "null", &shorter, &flipped] {
+    for token in [
+        "", "admin", "referee", "vanilla", "null", &shorter, &flipped,
+    ] {
         desk.hostile_as(token, "a token that it does not hold", "GET", "/me", "");
         desk.hostile_as(token, "a token that it does not hold", "GET", "/claims", "");
     }
@@ -272,7 +318,10 @@ fn anothers_token(desk: &mut Desk) -> Result<(), ClientError> {
         let experiment = ExperimentId(number);
         let answer = desk.clients[0].experiment(experiment, std::time::Duration::ZERO);
         match answer {
-            Ok(_) => desk.notes.breached.push(format!("another's experiment {number}")),
+            Ok(_) => desk
+                .notes
+                .breached
+                .push(format!("another's experiment {number}")),
             Err(error) => desk.ended(&error),
         }
     }
@@ -287,7 +336,10 @@ fn anothers_token(desk: &mut Desk) -> Result<(), ClientError> {
         evaluation: Some(EvaluationId(1)),
     };
     match desk.clients[0].share_finding(&stolen) {
-        Ok(_) => desk.notes.breached.push("another's evaluation reported".to_owned()),
+        Ok(_) => desk
+            .notes
+            .breached
+            .push("another's evaluation reported".to_owned()),
         Err(error) => desk.ended(&error),
     }
     if let Err(error) = desk.clients[0].vote(FindingId(u64::MAX), true) {
@@ -306,7 +358,11 @@ mod tests {
         let (attacks, honest) = (attacks(), honest());
         let mut seen = BTreeSet::new();
         for player in attacks.iter().chain(&honest) {
-            assert!(player.name.parse::<aar_core::id::Name>().is_ok(), "{}", player.name);
+            assert!(
+                player.name.parse::<aar_core::id::Name>().is_ok(),
+                "{}",
+                player.name
+            );
             assert!(seen.insert(player.name), "{}", player.name);
             let known = |carrier| honest.iter().any(|other| other.name == carrier);
             assert!(player.carrier.is_none_or(known), "{}", player.name);

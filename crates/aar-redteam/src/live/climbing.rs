@@ -21,7 +21,10 @@ struct Live<'a> {
 
 impl Live<'_> {
     fn files(&self, vector: &[bool]) -> String {
-        vector.iter().map(|&one| if one { "1\n" } else { "0\n" }).collect()
+        vector
+            .iter()
+            .map(|&one| if one { "1\n" } else { "0\n" })
+            .collect()
     }
 
     fn send(&mut self, who: usize, vector: &[bool]) -> Result<Option<Feedback>, ClientError> {

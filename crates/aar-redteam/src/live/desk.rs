@@ -116,7 +116,11 @@ impl Desk {
 
     /// Stores a recipe for the lab.
     pub(super) fn recipe(&mut self, recipe: &str) -> Result<SnapshotId, ClientError> {
-        self.store(0, &["aar-lab", "run", RECIPE_FILE], &[(RECIPE_FILE, recipe)])
+        self.store(
+            0,
+            &["aar-lab", "run", RECIPE_FILE],
+            &[(RECIPE_FILE, recipe)],
+        )
     }
 
     fn store(
@@ -126,7 +130,11 @@ impl Desk {
         files: &[(&str, &str)],
     ) -> Result<SnapshotId, ClientError> {
         let mut all = vec![(METHOD_FILE.to_owned(), self.method(command))];
-        all.extend(files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())));
+        all.extend(
+            files
+                .iter()
+                .map(|&(path, text)| (path.to_owned(), text.to_owned())),
+        );
         let new = NewSnapshot {
             files: all.into_iter().collect(),
             ..NewSnapshot::default()

@@ -107,12 +107,7 @@ impl fmt::Display for Shown<'_> {
         writeln!(
             f,
             "{:<16} {:<12} {:>6}  {:>22}  {:>22}  {:>13}",
-            "attack",
-            "rule",
-            "asked",
-            "dev PGR inflation",
-            "rank PGR gain",
-            "labels right"
+            "attack", "rule", "asked", "dev PGR inflation", "rank PGR gain", "labels right"
         )?;
         for cell in self.0 {
             let mean = |m: &Mean| format!("{:+.3} [{:+.3}, {:+.3}]", m.mean, m.ci_low, m.ci_high);

@@ -81,7 +81,13 @@ impl Theft {
         let leader: Vec<Vec<bool>> = naive
             .map(|logits| right(logits.iter().map(|&z| z > 0.0), &dev.labels))
             .collect();
-        let mean = |row: usize| on_dev.naive.iter().map(|logits| f64::from(logits[row])).sum();
+        let mean = |row: usize| {
+            on_dev
+                .naive
+                .iter()
+                .map(|logits| f64::from(logits[row]))
+                .sum()
+        };
         let keys: Vec<&str> = dev.rows.iter().map(|row| &*row.group).collect();
         let field = Field {
             labels: truths(&dev.labels),

@@ -108,7 +108,10 @@ impl Figures {
         let (mut attacks, mut honest) = (Vec::new(), Vec::new());
         let mut studies = 0;
         for player in players {
-            let seen = self.seen.get(player.name).context("a player without studies")?;
+            let seen = self
+                .seen
+                .get(player.name)
+                .context("a player without studies")?;
             studies = seen.len();
             match player.carrier {
                 Some(carrier) => attacks.push(attack_row(player.name, carrier, seen)?),
@@ -118,7 +121,9 @@ impl Figures {
         let flagged: usize = honest.iter().map(|row| row.flagged_in).sum();
         let all: usize = honest.iter().map(|row| row.studies).sum();
         let holds = attacks.iter().all(|row| row.holds)
-            && honest.iter().all(|row| row.disqualified_in == 0 && row.answered)
+            && honest
+                .iter()
+                .all(|row| row.disqualified_in == 0 && row.answered)
             && flagged as f64 <= MOST_FLAGGED * all as f64;
         Ok(Findings {
             attacks,
@@ -144,8 +149,7 @@ fn attack_row(name: &'static str, carrier: &'static str, seen: &[Seen]) -> Resul
         gain: gain.mean,
         gain_ci_low: gain.ci_low,
         gain_ci_high: gain.ci_high,
-        dev_minus_rank: (!gaps.is_empty())
-            .then(|| gaps.iter().sum::<f64>() / gaps.len() as f64),
+        dev_minus_rank: (!gaps.is_empty()).then(|| gaps.iter().sum::<f64>() / gaps.len() as f64),
         holds: breached.is_empty() && (caught || gain.ci_low <= MOST_GAIN),
         caught,
         by: joined(seen),
@@ -170,7 +174,11 @@ fn honest_row(name: &'static str, seen: &[Seen]) -> HonestRow {
 }
 
 fn joined(seen: &[Seen]) -> String {
-    let all: BTreeSet<&str> = seen.iter().flat_map(|one| &one.by).map(|by| &**by).collect();
+    let all: BTreeSet<&str> = seen
+        .iter()
+        .flat_map(|one| &one.by)
+        .map(|by| &**by)
+        .collect();
     all.into_iter().collect::<Vec<_>>().join("; ")
 }
 
@@ -194,7 +202,11 @@ impl Study {
         };
         let report = run_dir.join(REPORT_DIR).join(REPORT_FILE);
         Ok(Self {
-            events: recomputed.entries.into_iter().map(event).collect::<Result<_>>()?,
+            events: recomputed
+                .entries
+                .into_iter()
+                .map(event)
+                .collect::<Result<_>>()?,
             store: Store::at(&run_dir.join(STORE_DIR)),
             problem: Problem::open(&run_dir.join("problem"))?,
             report: fs::read_to_string(&report)
@@ -211,7 +223,10 @@ impl Study {
             let kind = value["event"].as_str().unwrap_or_default();
             let text = value.to_string();
             let about = text.contains(&format!("\"{}\"", player.name))
-                || notes.snapshots.iter().any(|id| text.contains(&id.to_string()));
+                || notes
+                    .snapshots
+                    .iter()
+                    .any(|id| text.contains(&id.to_string()));
             if about && (kind.contains("case") || kind.contains("withdrawn")) {
                 let out = text.contains("disqualified") || kind.contains("withdrawn");
                 let cleared = text.contains("\"clean\"");
@@ -223,7 +238,11 @@ impl Study {
         caught |= flagged || disqualified;
         if !notes.refused.is_empty() && player.carrier.is_some() {
             caught = true;
-            by.insert(format!("hub: refused {} ({})", notes.refused.len(), notes.refused[0]));
+            by.insert(format!(
+                "hub: refused {} ({})",
+                notes.refused.len(),
+                notes.refused[0]
+            ));
         }
         if let Some(reason) = notes.failed.first()
             && player.carrier.is_some()
@@ -239,9 +258,9 @@ impl Study {
                 {
                     promoted |= replication.promoted;
                 }
-                Event::ReplicationFailed { snapshot, reason, .. }
-                    if notes.snapshots.contains(snapshot) =>
-                {
+                Event::ReplicationFailed {
+                    snapshot, reason, ..
+                } if notes.snapshots.contains(snapshot) => {
                     caught = true;
                     by.insert(format!("referee: {reason}"));
                 }
@@ -316,7 +335,9 @@ impl Study {
         let rows = &self.problem.table(Split::Rank).rows;
         let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
         let difference = Crossed::difference(own, carriers, &Groups::from_keys(&keys))?;
-        let gain = self.anchors(Split::Rank)?.gain_of(&difference.estimate(0.95)?);
+        let gain = self
+            .anchors(Split::Rank)?
+            .gain_of(&difference.estimate(0.95)?);
         Ok(Mean {
             mean: gain.value,
             ci_low: gain.low,
@@ -331,7 +352,9 @@ impl Study {
             }
             _ => None,
         });
-        outputs.map(|outputs| self.score(Split::Rank, outputs)).transpose()
+        outputs
+            .map(|outputs| self.score(Split::Rank, outputs))
+            .transpose()
     }
 
     fn evaluated(&self, snapshot: Option<SnapshotId>) -> Result<Option<CorrectMatrix>> {
@@ -344,7 +367,9 @@ impl Study {
             } if Some(*ended) == snapshot => Some(outputs),
             _ => None,
         });
-        outputs.map(|outputs| self.score(Split::Dev, outputs)).transpose()
+        outputs
+            .map(|outputs| self.score(Split::Dev, outputs))
+            .transpose()
     }
 
     fn score(&self, split: Split, outputs: &[Digest]) -> Result<CorrectMatrix> {
@@ -352,7 +377,10 @@ impl Study {
             .iter()
             .map(|&output| Ok(score::decode(&self.store.get(output)?)?))
             .collect::<Result<Vec<_>>>()?;
-        Ok(CorrectMatrix::score(&predictions, self.problem.labels(split))?)
+        Ok(CorrectMatrix::score(
+            &predictions,
+            self.problem.labels(split),
+        )?)
     }
 }
 
@@ -368,7 +396,9 @@ impl fmt::Display for Findings {
                 "{:+.3} [{:+.3}, {:+.3}]",
                 row.gain, row.gain_ci_low, row.gain_ci_high
             );
-            let gap = row.dev_minus_rank.map_or("-".to_owned(), |gap| format!("{gap:+.3}"));
+            let gap = row
+                .dev_minus_rank
+                .map_or("-".to_owned(), |gap| format!("{gap:+.3}"));
             let caught = if row.caught { "yes" } else { "no" };
             let mark = if row.holds { " " } else { "!" };
             writeln!(
@@ -399,7 +429,11 @@ impl fmt::Display for Findings {
                 row.by
             )?;
         }
-        let verdict = if self.holds { "the aims hold" } else { "the aims do NOT hold (marked !)" };
+        let verdict = if self.holds {
+            "the aims hold"
+        } else {
+            "the aims do NOT hold (marked !)"
+        };
         writeln!(f, "\n{} studies: {verdict}", self.studies)
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn attack(
         problem: size.problem.name().to_owned(),
         transfer: Vec::new(),
         minutes: size.minutes,
+        researchers: players.iter().map(|player| player.names).sum(),
         replication_seeds: size.replication_seeds,
         budget: Budget {
             evaluations: size.evaluations,
@@ -69,13 +70,19 @@ pub(crate) fn attack(
         at_work: AtomicUsize::new(players.len()),
     };
     conduct(&opened, sandbox, &crew, &progress)?;
-    Ok(crew.met.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(crew
+        .met
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
 }
 
 fn grant(opened: &Opened, builtin: BuiltinProblem) -> Result<Grant> {
     let main = opened.problems.first().context("a study needs a problem")?;
     let problem = Problem::open(&opened.run_dir.join(&main.directory))?;
-    let anchors = main.anchors.get(&Split::Dev).context("dev has no anchors")?;
+    let anchors = main
+        .anchors
+        .get(&Split::Dev)
+        .context("dev has no anchors")?;
     let rows = problem.table(Split::Dev).rows.iter();
     let labels = problem.labels(Split::Dev).iter();
     Ok(Grant {

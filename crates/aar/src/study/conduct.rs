@@ -12,8 +12,8 @@ use aar_core::board::{Board, Group, Replication};
 use aar_core::digest::Digest;
 use aar_core::id::{ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
-use aar_hub::hub::{Hub, HubSetup};
 use aar_hub::http;
+use aar_hub::hub::{Hub, HubSetup};
 use aar_referee::{Machine, Referee, RefereeError, Testbed};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
@@ -173,7 +173,9 @@ impl Conductor<'_> {
             stop.store(true, Ordering::Relaxed);
             let closed = self.hub.set_deadline(self.hub.now());
             let emptied = self.hub.fail_waiting("the study is closing");
-            let worked = working.join().map_err(|_| anyhow!("the researchers panicked"));
+            let worked = working
+                .join()
+                .map_err(|_| anyhow!("the researchers panicked"));
             closed?;
             emptied?;
             worked??;

@@ -15,7 +15,10 @@ fn a_quick_study_lets_nobody_cheat_by_paths_and_answers_all_honest_methods() {
     let found: Value = serde_json::from_str(&answer.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}\n{}", answer.stdout, answer.stderr));
     let attacks = found["attacks"].as_array().unwrap();
-    let names: Vec<&str> = attacks.iter().filter_map(|row| row["name"].as_str()).collect();
+    let names: Vec<&str> = attacks
+        .iter()
+        .filter_map(|row| row["name"].as_str())
+        .collect();
     assert_eq!(names, ["hostile-paths", "output-link", "proc"]);
     for row in attacks {
         let [low, gain, high] =
@@ -26,14 +29,20 @@ fn a_quick_study_lets_nobody_cheat_by_paths_and_answers_all_honest_methods() {
         assert_eq!(row["breached"].as_array().map(Vec::len), Some(0), "{row}");
     }
     assert_eq!(attacks[0]["caught"], true);
-    assert!(attacks[1]["by"].as_str().unwrap().starts_with("sandbox: "), "{found}");
+    assert!(
+        attacks[1]["by"].as_str().unwrap().starts_with("sandbox: "),
+        "{found}"
+    );
     let honest = found["honest"].as_array().unwrap();
     assert!(honest.len() >= 8);
     for row in honest {
         assert_eq!(row["disqualified"], false, "{row}");
         assert_eq!(row["answered"], true, "{row}");
     }
-    assert_eq!(answer.code, Some(if found["holds"] == true { 0 } else { 1 }));
+    assert_eq!(
+        answer.code,
+        Some(if found["holds"] == true { 0 } else { 1 })
+    );
 }
 
 #[test]
