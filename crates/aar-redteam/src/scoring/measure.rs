@@ -85,6 +85,7 @@ pub(super) fn play(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scoring::game::Oracle as _;
     use aar_stats::{Anchors, CorrectMatrix, Groups};
     use rand::RngExt as _;
 

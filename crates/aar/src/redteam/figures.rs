@@ -142,6 +142,7 @@ fn attack_row(name: &'static str, carrier: &'static str, seen: &[Seen]) -> Resul
     };
     let gaps: Vec<f64> = seen.iter().filter_map(|one| one.dev_minus_rank).collect();
     let caught = seen.iter().all(|one| one.caught);
+    let cased = seen.iter().all(|one| one.flagged || one.disqualified);
     let breached: Vec<String> = seen.iter().flat_map(|one| one.breached.clone()).collect();
     Ok(AttackRow {
         name,
@@ -150,7 +151,9 @@ fn attack_row(name: &'static str, carrier: &'static str, seen: &[Seen]) -> Resul
         gain_ci_low: gain.ci_low,
         gain_ci_high: gain.ci_high,
         dev_minus_rank: (!gaps.is_empty()).then(|| gaps.iter().sum::<f64>() / gaps.len() as f64),
-        holds: breached.is_empty() && (caught || gain.ci_low <= MOST_GAIN),
+        // A request that was refused on the way, or a claim that was not promoted, excuses no gain
+        // that stands on the board.
+        holds: breached.is_empty() && (cased || gain.ci_low <= MOST_GAIN),
         caught,
         by: joined(seen),
         promoted: seen.iter().any(|one| one.promoted),
