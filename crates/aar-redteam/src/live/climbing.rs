@@ -87,8 +87,8 @@ pub(super) fn climb(desk: &mut Desk, family: Family) -> Result<(), ClientError> 
     let mut live = Live {
         margins,
         rows: rows.to_owned(),
-        // One is kept for the vector that is handed in.
-        left: usize::try_from(left.saturating_sub(1)).unwrap_or(usize::MAX),
+        // One of each name is kept: the last name hands in.
+        left: usize::try_from(left.saturating_sub(desk.clients.len() as u64)).unwrap_or(usize::MAX),
         fault: None,
         desk,
     };

@@ -22,6 +22,9 @@ pub use honest::honest;
 
 use aar_hub::client::ClientError;
 
+/// What a player does at its desk.
+pub type Play = dyn Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync;
+
 /// A researcher of the red team.
 pub struct Player {
     /// Its name in the study and in the table.
@@ -31,7 +34,7 @@ pub struct Player {
     /// Under how many names it joins.
     pub names: usize,
     /// What it does. A refusal that it did not expect ends it and is noted.
-    pub play: Box<dyn Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync>,
+    pub play: Box<Play>,
 }
 
 impl Player {

@@ -138,11 +138,11 @@ fn bit_flips(game: &mut dyn Oracle, honest: Vec<bool>) -> Vec<bool> {
     let Some(before) = game.ask(0, &honest) else {
         return found;
     };
-    for row in 0..honest.len() {
+    for (row, label) in found.iter_mut().enumerate() {
         let Some(answer) = game.ask(0, &flipped(&honest, &[row])) else {
             break;
         };
-        found[row] ^= answer.level() > before.level();
+        *label ^= answer.level() > before.level();
     }
     found
 }
