@@ -57,12 +57,20 @@ impl Host {
 
     /// What a script of `assets/redteam` prints.
     fn run(&self, script: &str) -> String {
+        self.run_with("exec /bin/sh", script)
+    }
+
+    /// The same, started by a command that ends in a shell.
+    fn run_with(&self, start: &str, script: &str) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../assets/redteam")
             .join(script);
         let path = format!("{}:/usr/bin:/bin", self.at("bin").display());
         let output = Command::new("/bin/sh")
-            .arg(script.canonicalize().unwrap())
+            .args([
+                "-c",
+                &format!("{start} {}", script.canonicalize().unwrap().display()),
+            ])
             .current_dir(self.at("work"))
             .env("PATH", path)
             .env("AAR_PROBLEM", self.at("problem"))
@@ -94,6 +102,16 @@ fn probes_find_what_is_open() {
         found.contains("BREACH wrote to ledger/events.jsonl"),
         "{found}"
     );
+}
+
+#[test]
+fn a_descriptor_that_was_not_closed_is_found() {
+    let host = Host::new();
+    let labels = host.at("run/problem/vault/dev/labels.jsonl");
+    let open = format!("exec 7< {}; exec /bin/sh", labels.display());
+    let found = host.run_with(&open, "descriptors.sh");
+    assert!(found.contains("BREACH descriptor 7"), "{found}");
+    assert!(!host.run("descriptors.sh").contains("descriptor 7"));
 }
 
 #[test]

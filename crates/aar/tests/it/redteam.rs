@@ -30,7 +30,7 @@ fn a_quick_study_lets_nobody_cheat_by_paths_and_answers_all_honest_methods() {
     }
     assert_eq!(attacks[0]["caught"], true);
     assert!(
-        attacks[1]["by"].as_str().unwrap().starts_with("sandbox: "),
+        attacks[1]["by"].as_str().unwrap().contains("sandbox: "),
         "{found}"
     );
     let honest = found["honest"].as_array().unwrap();
