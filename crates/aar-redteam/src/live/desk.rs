@@ -47,6 +47,8 @@ pub struct Notes {
     pub failed: Vec<String>,
     /// What it achieved that nobody should.
     pub breached: Vec<String>,
+    /// Did the referee decide about a claim of its while the study ran? The study's owner knows.
+    pub decided: bool,
     /// Evaluations that were answered.
     pub evaluations: usize,
 }

@@ -13,7 +13,7 @@ use aar_redteam::live::{Desk, Grant, Notes, Player};
 use aar_sandbox::Sandbox;
 use aar_stats::Anchors;
 use anyhow::{Context, Result, anyhow};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -155,8 +155,13 @@ impl Crew for RedTeam<'_> {
         self.at_work.load(Ordering::Relaxed) == 0
     }
 
-    fn wants_replicated(&self) -> Vec<SnapshotId> {
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        met.values().filter_map(|notes| notes.candidate).collect()
+    fn wants_replicated(&self, decided: &BTreeSet<SnapshotId>) -> Vec<SnapshotId> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        for notes in met.values_mut() {
+            notes.decided = notes.snapshots.iter().any(|own| decided.contains(own));
+        }
+        // Two players may hand in the same files.
+        let wanted: BTreeSet<_> = met.values().filter_map(|notes| notes.candidate).collect();
+        wanted.into_iter().collect()
     }
 }

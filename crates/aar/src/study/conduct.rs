@@ -17,7 +17,7 @@ use aar_hub::hub::{Hub, HubSetup};
 use aar_referee::{Machine, Referee, RefereeError, Testbed};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -199,14 +199,17 @@ impl Conductor<'_> {
 
     /// What the researchers' owner wants to see replicated, claimed or not.
     fn replicate_on_demand(&self, main: &ProblemId) -> Result<()> {
-        let wanted = self.crew.wants_replicated();
+        let here = self.hub.replications()?.into_iter();
+        let decided: BTreeSet<SnapshotId> = here
+            .filter(|one| one.problem == *main)
+            .map(|one| one.snapshot)
+            .collect();
+        let wanted = self.crew.wants_replicated(&decided);
         if !wanted.is_empty() {
             self.progress.stage("replicating what was asked for");
         }
         for snapshot in wanted {
-            let known = self.hub.replications()?;
-            let known = known.iter().find(|one| one.snapshot == snapshot);
-            if known.is_none_or(|one| one.problem != *main) {
+            if !decided.contains(&snapshot) {
                 let replication = self.referee.replicate(snapshot, main)?;
                 self.report_replication(replication.as_ref(), Group::Study)?;
             }

@@ -6,6 +6,7 @@ use aar_core::id::{Name, SnapshotId};
 use aar_hub::{Client, Hub};
 use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -26,8 +27,9 @@ pub(crate) trait Crew: Sync {
         false
     }
 
-    /// Snapshots that are replicated at the end, whether anybody claimed an improvement or not.
-    fn wants_replicated(&self) -> Vec<SnapshotId> {
+    /// Snapshots that are replicated at the end, whether anybody claimed an improvement or not;
+    /// `decided` are those that came to a replication before.
+    fn wants_replicated(&self, _decided: &BTreeSet<SnapshotId>) -> Vec<SnapshotId> {
         Vec::new()
     }
 }
