@@ -3,6 +3,7 @@
 mod builtin;
 mod commands;
 mod record;
+mod redteam;
 mod shipped;
 mod study;
 
@@ -33,6 +34,8 @@ enum Command {
     /// Work with problem directories and the built-in problems
     #[command(subcommand)]
     Problem(problem::Command),
+    /// Let cheating researchers loose on a study, and tell what they gained and who was caught
+    Redteam(commands::redteam::Args),
     /// Tell which isolation and limits this machine offers
     Doctor,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Case(args) => case::run(&args),
         Command::Problem(command) => problem::run(&command),
+        Command::Redteam(args) => commands::redteam::run(&args),
         Command::Doctor => doctor::run(),
     };
     done.unwrap_or_else(|error| {

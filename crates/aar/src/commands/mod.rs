@@ -5,6 +5,7 @@ pub(crate) mod case;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod problem;
+pub(crate) mod redteam;
 pub(crate) mod run;
 pub(crate) mod verify;
 

@@ -1,7 +1,7 @@
 //! `aar run`: a study from its problem to its report.
 
 use super::{say, tell};
-use crate::study::{Finished, Progress, conduct, open};
+use crate::study::{Explorers, Finished, Progress, conduct, open};
 use aar_core::study::Study;
 use aar_sandbox::{Isolation, Launcher, Sandbox};
 use anyhow::{Context, Result, bail};
@@ -58,6 +58,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         Isolation::Required
     };
+    let sandbox = sandbox(isolation)?;
+    let run_dir = match &args.out {
+        Some(out) => out.clone(),
+        None => new_run_dir(study.name.as_str()),
+    };
+    if isolation == Isolation::NoneByName {
+        tell("warning: methods run without isolation and can read every label");
+    }
+    let progress = Progress::new(study.minutes);
+    let opened = open(study, &base, &run_dir, &progress)?;
+    let finished = conduct(&opened, &sandbox, &Explorers, &progress)?;
+    print(&finished, &opened.run_dir);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sandboxes that this program enters; refuses a machine that has none, unless none are wanted.
+pub(crate) fn sandbox(isolation: Isolation) -> Result<Sandbox> {
     let sandbox = Sandbox::new(Launcher::current_exe(), isolation);
     if isolation == Isolation::Required {
         let probe = sandbox.probe();
@@ -69,18 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             );
         }
     }
-    let run_dir = match &args.out {
-        Some(out) => out.clone(),
-        None => new_run_dir(study.name.as_str()),
-    };
-    if isolation == Isolation::NoneByName {
-        tell("warning: methods run without isolation and can read every label");
-    }
-    let progress = Progress::new(study.minutes);
-    let opened = open(study, &base, &run_dir, &progress)?;
-    let finished = conduct(&opened, &sandbox, &progress)?;
-    print(&finished, &opened.run_dir);
-    Ok(ExitCode::SUCCESS)
+    Ok(sandbox)
 }
 
 fn read_study(file: &Path) -> Result<Study> {

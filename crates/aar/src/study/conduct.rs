@@ -2,6 +2,7 @@
 //! the referee side by side, then the closing.
 
 use super::close::{self, Closing, TRANSFERRED};
+use super::crew::{Crew, Door};
 use super::examine::Examiner;
 use super::open::Opened;
 use super::progress::Progress;
@@ -13,12 +14,11 @@ use aar_core::case::Decision;
 use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
-use aar_core::id::{CaseId, Name, ProblemId, Secret, Seed, SnapshotId};
+use aar_core::id::{CaseId, ProblemId, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
+use aar_hub::http;
 use aar_hub::hub::{Hub, HubSetup};
-use aar_hub::{Client, http};
 use aar_referee::{Machine, Referee, RefereeError, Testbed};
-use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::Cell;
@@ -58,8 +58,13 @@ pub(crate) struct Finished {
     pub(crate) report: PathBuf,
 }
 
-/// Runs the study to its end.
-pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -> Result<Finished> {
+/// Runs the study to its end, with `crew` as its researchers.
+pub(crate) fn conduct(
+    opened: &Opened,
+    sandbox: &Sandbox,
+    crew: &dyn Crew,
+    progress: &Progress,
+) -> Result<Finished> {
     let Opened {
         study,
         secret,
@@ -137,6 +142,7 @@ pub(crate) fn conduct(opened: &Opened, sandbox: &Sandbox, progress: &Progress) -
             hub: &hub,
             referee: &referee,
             workshop: &workshop,
+            crew,
             progress,
             end,
             usual: Cell::new(Duration::ZERO),
@@ -173,6 +179,7 @@ struct Conductor<'a> {
     hub: &'a Arc<Hub>,
     referee: &'a Referee,
     workshop: &'a Workshop,
+    crew: &'a dyn Crew,
     progress: &'a Progress,
     end: Instant,
     /// What replicating a baseline takes on this machine as busy as it lately was.
@@ -182,53 +189,24 @@ struct Conductor<'a> {
 impl Conductor<'_> {
     fn research(&self, opened: &Opened, main: &ProblemId, url: &str) -> Result<Closing> {
         let shipped = self.establish(main)?;
-        let study = &opened.study;
         let stop = AtomicBool::new(false);
         let mut examiner = Examiner::new(self.hub, self.workshop, &opened.secret);
         std::thread::scope(|scope| -> Result<()> {
             let _stop_all = OnDrop(|| stop.store(true, Ordering::Relaxed));
-            let mut researchers = Vec::new();
-            for index in 0..study.researchers {
-                let direction = Direction::assign(study.directions, index);
-                let name: Name = format!("r{}", index + 1)
-                    .parse()
-                    .map_err(anyhow::Error::msg)?;
-                let token = self.hub.join(&name, direction.text())?;
-                let decoy = self.hub.issue_honeytoken(&name)?;
-                let place = self.workshop.honeytokens.join(name.as_str());
-                fs::write(place, format!("token = \"{}\"\n", decoy.secret()))?;
-                let client = Client::new(url, token.secret());
-                let seed = opened.secret.derive("explorer", index as u64);
-                let config = ExplorerConfig::new(name, direction, seed);
-                let stop = &stop;
-                researchers.push(scope.spawn(move || {
-                    let pause = &std::thread::sleep;
-                    let around = Surroundings {
-                        stop,
-                        pause,
-                        progress: &|_| {},
-                    };
-                    run_explorer(&client, &config, around)
-                }));
-            }
-            self.progress
-                .stage(&format!("{} researchers at work", study.researchers));
+            let (crew, progress, stopped) = (self.crew, self.progress, &stop);
+            let door = Door::new(self.hub, url, &self.workshop.honeytokens);
+            let working = scope.spawn(move || crew.research(opened, &door, stopped, progress));
             let result = self.referee_until_the_end(&shipped, main, &mut examiner);
             // New work is refused from now on; what is queued is not begun.
             stop.store(true, Ordering::Relaxed);
             let closed = self.hub.set_deadline(self.hub.now());
             let emptied = self.hub.fail_waiting(CANCELLED);
-            for researcher in researchers {
-                match researcher.join() {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => self
-                        .progress
-                        .event(&format!("a researcher stopped: {error}")),
-                    Err(_) => self.progress.event("a researcher panicked"),
-                }
-            }
+            let worked = working
+                .join()
+                .map_err(|_| anyhow!("the researchers panicked"));
             closed?;
             emptied?;
+            worked??;
             result
         })?;
         self.progress
@@ -254,6 +232,7 @@ impl Conductor<'_> {
             decided.insert(next);
             self.decide(next)?;
         }
+        self.replicate_on_demand(main)?;
         let runs = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
         self.report_decisions(&examiner.close()?);
         Ok(Closing {
@@ -261,6 +240,25 @@ impl Conductor<'_> {
             baselines: shipped.baselines,
             end: self.end,
         })
+    }
+
+    /// What the researchers' owner wants to see replicated, claimed or not.
+    fn replicate_on_demand(&self, main: &ProblemId) -> Result<()> {
+        let here = self.hub.replications()?.into_iter();
+        let decided: BTreeSet<SnapshotId> = here
+            .filter(|one| one.problem == *main)
+            .map(|one| one.snapshot)
+            .collect();
+        let wanted = self.crew.wants_replicated(&decided);
+        if !wanted.is_empty() {
+            self.progress.stage("replicating what was asked for");
+        }
+        for snapshot in wanted {
+            if !decided.contains(&snapshot) {
+                self.decide(snapshot)?;
+            }
+        }
+        Ok(())
     }
 
     /// Baselines are evaluated and replicated, published methods replicated, on the main problem. Vanilla is the
@@ -307,7 +305,8 @@ impl Conductor<'_> {
             let reserve = self.transferring(shipped) + (left / 4).min(self.usual.get() * decisions);
             let broken = self.workshop.stop.load(Ordering::Relaxed);
             let now = Instant::now();
-            if broken || (now >= research && now + reserve >= self.end) {
+            let over = now >= research && now + reserve >= self.end;
+            if broken || over || self.crew.has_finished() {
                 return Ok(());
             }
             self.show(main)?;

@@ -2,6 +2,7 @@
 
 mod close;
 mod conduct;
+mod crew;
 mod examine;
 mod open;
 mod progress;
@@ -9,5 +10,6 @@ mod workers;
 
 pub(crate) use close::{REPORT_DIR, REPORT_FILE};
 pub(crate) use conduct::{Finished, conduct};
-pub(crate) use open::{STUDY_FILE, check_format, open};
+pub(crate) use crew::{Crew, Door, Explorers};
+pub(crate) use open::{Opened, STUDY_FILE, check_format, open};
 pub(crate) use progress::Progress;

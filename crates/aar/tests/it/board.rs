@@ -118,7 +118,10 @@ fn the_board_has_three_groups_with_the_promised_fields() {
         .keys()
         .map(String::as_str)
         .collect();
-    assert_eq!(groups, ["baselines", "marked", "published", "verified", "withdrawn"]);
+    assert_eq!(
+        groups,
+        ["baselines", "marked", "published", "verified", "withdrawn"]
+    );
     for row in groups.iter().flat_map(|group| rows(&board, group)) {
         assert!(
             FIELDS.iter().all(|&field| row.get(field).is_some()),

@@ -10,6 +10,7 @@ mod compare;
 mod doctor;
 mod methods;
 mod program;
+mod redteam;
 mod secrecy;
 mod shipped;
 mod study;

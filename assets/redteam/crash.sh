@@ -1,0 +1,2 @@
+# An honest mistake: the recipe's name is misspelt.
+exec aar-lab run recipes.toml

@@ -1,0 +1,63 @@
+//! Cheating and honest researchers for live studies.
+//!
+//! Each is a program that comes through the same door as any researcher: a token, the hub's HTTP
+//! interface, and snapshots that run in sandboxes. What it tries and what it meets is noted in
+//! [`Notes`]; what it gained is for the study's owner to measure, from replications.
+
+/// A program of `assets/redteam`.
+macro_rules! script {
+    ($name:literal) => {
+        include_str!(concat!("../../../../assets/redteam/", $name, ".sh"))
+    };
+}
+
+mod attacks;
+mod climbing;
+mod desk;
+mod honest;
+
+pub use attacks::{INJECTED, attacks};
+pub use desk::{Desk, Grant, Notes};
+pub use honest::honest;
+
+use aar_hub::client::ClientError;
+
+/// What a player does at its desk.
+pub type Play = dyn Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync;
+
+/// A researcher of the red team.
+pub struct Player {
+    /// Its name in the study and in the table.
+    pub name: &'static str,
+    /// The honest method that it is compared with; none for honest researchers.
+    pub carrier: Option<&'static str>,
+    /// Under how many names it joins.
+    pub names: usize,
+    /// What it does. A refusal that it did not expect ends it and is noted.
+    pub play: Box<Play>,
+}
+
+impl Player {
+    fn honest(
+        name: &'static str,
+        play: impl Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            carrier: None,
+            names: 1,
+            play: Box::new(play),
+        }
+    }
+
+    fn attack(
+        name: &'static str,
+        carrier: &'static str,
+        play: impl Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            carrier: Some(carrier),
+            ..Self::honest(name, play)
+        }
+    }
+}
