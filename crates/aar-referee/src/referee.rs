@@ -310,7 +310,7 @@ impl Referee {
         &self,
         snapshot: SnapshotId,
         problem: &ProblemId,
-    ) -> Result<Result<(Vec<Vec<Label>>, f64), String>, RefereeError> {
+    ) -> Result<Result<AllSeeds, String>, RefereeError> {
         let testbed = self.testbeds.get(problem).ok_or_else(|| unknown(problem))?;
         let code = self.code(snapshot)?;
         // One failure settles the replication: the other seeds need not run.
@@ -451,6 +451,9 @@ struct Code {
     method: Method,
     directory: PathBuf,
 }
+
+/// The predictions of each seed, and the CPU seconds of all.
+type AllSeeds = (Vec<Vec<Label>>, f64);
 
 struct SeedRun {
     /// Predictions, or what the method did wrong.

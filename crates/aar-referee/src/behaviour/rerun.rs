@@ -26,7 +26,10 @@ pub enum Reproduction {
 /// secret can tell beforehand. All that claim to be better are covered by replication anyway.
 #[must_use]
 pub fn choose_share(secret: &Secret, evaluation: EvaluationId) -> bool {
-    secret.derive("rerun", evaluation.0).0 % ONE_IN == 0
+    secret
+        .derive("rerun", evaluation.0)
+        .0
+        .is_multiple_of(ONE_IN)
 }
 
 /// The share of rows on which two runs agree, and what that means. Runs of different length do not

@@ -2,6 +2,7 @@
 
 use super::live::Met;
 use crate::study::{REPORT_DIR, REPORT_FILE};
+use aar_core::case::{self, Verdict};
 use aar_core::digest::Digest;
 use aar_core::event::Event;
 use aar_core::id::SnapshotId;
@@ -185,7 +186,7 @@ fn joined(seen: &[Seen]) -> String {
 
 /// A closed study, read from its bytes.
 struct Study {
-    events: Vec<(Event, serde_json::Value)>,
+    events: Vec<Event>,
     store: Store,
     problem: Problem,
     report: String,
@@ -197,17 +198,13 @@ impl Study {
         if let Some(fault) = recomputed.faults.first() {
             bail!("the red team's study does not verify: {fault}");
         }
-        let event = |entry: aar_hub::ledger::Entry| -> Result<_> {
-            let value = serde_json::to_value(&entry.event)?;
-            Ok((entry.event, value))
-        };
         let report = run_dir.join(REPORT_DIR).join(REPORT_FILE);
         Ok(Self {
             events: recomputed
                 .entries
                 .into_iter()
-                .map(event)
-                .collect::<Result<_>>()?,
+                .map(|entry| entry.event)
+                .collect(),
             store: Store::at(&run_dir.join(STORE_DIR)),
             problem: Problem::open(&run_dir.join("problem"))?,
             report: fs::read_to_string(&report)
@@ -218,22 +215,22 @@ impl Study {
     fn look(&self, player: &Player, notes: &Notes, carrier: Option<SnapshotId>) -> Result<Seen> {
         let mut by = BTreeSet::new();
         let mut caught = false;
-        // Words of any kind of case: events that later versions add are found by their names.
         let (mut flagged, mut disqualified) = (false, false);
-        for (_, value) in &self.events {
-            let kind = value["event"].as_str().unwrap_or_default();
-            let text = value.to_string();
-            let about = text.contains(&format!("\"{}\"", player.name))
-                || notes
-                    .snapshots
-                    .iter()
-                    .any(|id| text.contains(&id.to_string()));
-            if about && (kind.contains("case") || kind.contains("withdrawn")) {
-                let out = text.contains("disqualified") || kind.contains("withdrawn");
-                let cleared = text.contains("\"clean\"");
-                disqualified |= out;
-                flagged |= !cleared;
-                by.insert(format!("ledger: {kind}"));
+        let sybil = format!("{}-", player.name);
+        for case in case::cases(self.events.iter()) {
+            let who = case.researcher.as_str();
+            let about = who == player.name
+                || who.starts_with(&sybil)
+                || case
+                    .snapshot
+                    .is_some_and(|id| notes.snapshots.contains(&id));
+            let Some(decision) = case.decision.as_ref().filter(|_| about) else {
+                continue;
+            };
+            disqualified |= decision.verdict == Verdict::Disqualified;
+            flagged |= decision.verdict == Verdict::Flagged;
+            if decision.verdict != Verdict::Clean {
+                by.insert(format!("case: {}, {}", case.suspicion, decision.verdict));
             }
         }
         caught |= flagged || disqualified;
@@ -252,7 +249,7 @@ impl Study {
             by.insert(format!("sandbox: {reason}"));
         }
         let mut promoted = false;
-        for (event, _) in &self.events {
+        for event in &self.events {
             match event {
                 Event::Replicated { replication, .. }
                     if notes.snapshots.contains(&replication.snapshot) =>
@@ -326,7 +323,7 @@ impl Study {
     }
 
     fn replicated(&self, snapshot: Option<SnapshotId>) -> Result<Option<CorrectMatrix>> {
-        let outputs = self.events.iter().find_map(|(event, _)| match event {
+        let outputs = self.events.iter().find_map(|event| match event {
             Event::Replicated { replication, .. } if Some(replication.snapshot) == snapshot => {
                 Some(&replication.outputs)
             }
@@ -338,7 +335,7 @@ impl Study {
     }
 
     fn evaluated(&self, snapshot: Option<SnapshotId>) -> Result<Option<CorrectMatrix>> {
-        let outputs = self.events.iter().find_map(|(event, _)| match event {
+        let outputs = self.events.iter().find_map(|event| match event {
             Event::EvaluationEnded {
                 snapshot: ended,
                 outputs,
