@@ -90,7 +90,8 @@ pub fn near_duplicate(latest: &Evaluated, earlier: &[Evaluated]) -> Option<Signa
 /// Random and probing vectors share no signal with any earlier one; models of one study do.
 ///
 /// The mean over seeds of |φ| with each earlier output must stay below 2/√n, where independent
-/// outputs have 0.8/√n on average. Chance level is no offence, so this alone never flags.
+/// outputs have 0.8/√n on average. Chance level is no offence, so this alone never flags. A constant
+/// correlates with nothing by definition: that it is one is for [`implausible`] to say, once.
 #[must_use]
 pub fn uncorrelated(latest: &Evaluated, earlier: &[Evaluated]) -> Option<Signal> {
     let others: Vec<_> = earlier
@@ -98,7 +99,8 @@ pub fn uncorrelated(latest: &Evaluated, earlier: &[Evaluated]) -> Option<Signal>
         .filter(|other| other.snapshot != latest.snapshot)
         .collect();
     let rows = latest.outputs.first().map_or(0, Vec::len);
-    if others.len() < HISTORY || rows == 0 {
+    let is_constant = |output: &Vec<Label>| output.windows(2).all(|two| two[0] == two[1]);
+    if others.len() < HISTORY || rows == 0 || latest.outputs.iter().any(is_constant) {
         return None;
     }
     let most = |one: &Evaluated, all: &[&Evaluated]| {

@@ -133,7 +133,10 @@ fn random_vectors_are_seen_and_do_not_flag_alone() {
 fn one_class_is_implausible_and_a_chance_level_model_is_not() {
     let history = history();
     let constant = vec![vec![Label::One; ROWS]; SEEDS];
-    let found = implausible(&evaluated(99, program("1"), constant), &history).unwrap();
+    let constant = evaluated(99, program("1"), constant);
+    let found = implausible(&constant, &history).unwrap();
+    // The same oddity is not counted twice.
+    assert!(uncorrelated(&constant, &history).is_none());
     assert!(found.weight < aar_core::case::FLAG_SNAPSHOT);
     assert_eq!(
         implausible(&evaluated(99, program("c"), model(9.0)), &history),

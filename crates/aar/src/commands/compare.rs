@@ -1,5 +1,6 @@
 //! `aar compare`: is one set of predictions better than another by more than luck?
 
+use super::say;
 use aar_core::parse;
 use aar_core::row::Label;
 use aar_stats::{
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (a, b) = (truth.score(&args.a)?, truth.score(&args.b)?);
     let comparison = Comparison::of(&a, &b, &truth.groups, anchors)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
+        say!("{}", serde_json::to_string_pretty(&comparison)?);
     } else {
         comparison.print();
     }
@@ -447,12 +448,13 @@ impl Comparison {
                 p_value(p.two_sided)
             )
         };
-        println!(
+        say!(
             "{} items in {} groups; 95 % intervals in brackets, p one-sided for A better than B\n",
-            self.items, self.groups
+            self.items,
+            self.groups
         );
         for (name, side) in [("A", &self.a), ("B", &self.b)] {
-            println!(
+            say!(
                 "{name:10} {}  {}",
                 percent(&side.accuracy),
                 match side.seeds {
@@ -461,34 +463,34 @@ impl Comparison {
                 }
             );
         }
-        println!("{:10} {}", "A − B", percent(&self.difference));
+        say!("{:10} {}", "A − B", percent(&self.difference));
         if let (Some(a), Some(b), Some(gain)) = (&self.a.pgr, &self.b.pgr, &self.pgr_difference) {
-            println!(
+            say!(
                 "\nPGR A      {}\nPGR B      {}\nPGR A − B  {}",
                 plain(a),
                 plain(b),
                 plain(gain)
             );
         }
-        println!("\np                      {}", p_values(&self.p));
+        say!("\np                      {}", p_values(&self.p));
         if let Some(flips) = &self.sign_flips_of_seeds {
-            println!("p, signs of seeds      {}", p_values(flips));
+            say!("p, signs of seeds      {}", p_values(flips));
         }
-        println!(
+        say!(
             "p, signs of groups     {}",
             p_values(&self.sign_flips_of_groups)
         );
         if let Some(one) = &self.mcnemar {
             let Discordant { a_only, b_only, p } = one;
-            println!(
+            say!(
                 "p, McNemar             {} ({a_only} right in A only, {b_only} in B only)",
                 p_values(p)
             );
         }
         for note in &self.notes {
-            println!("\nnote: {note}");
+            say!("\nnote: {note}");
         }
-        println!("\n{}", self.conclusion);
+        say!("\n{}", self.conclusion);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `aar redteam`: what cheating gains, and who is caught.
 
 use super::run::sandbox;
+use super::say;
 use crate::redteam::figures::Figures;
 use crate::redteam::live::{Size, attack};
 use crate::redteam::scoring;
@@ -42,9 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.scoring {
         let cells = scoring::measure(BuiltinProblem::Chat, args.seeds.unwrap_or(5))?;
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&cells)?);
+            say!("{}", serde_json::to_string_pretty(&cells)?);
         } else {
-            print!("{}", Shown(&cells));
+            say!("{}", Shown(&cells));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -91,9 +92,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let findings = figures.findings(&players)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        say!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
-        print!("{findings}");
+        say!("{findings}");
     }
     Ok(if findings.holds {
         ExitCode::SUCCESS

@@ -1,6 +1,7 @@
 //! Every attack against every scoring rule, on the rows of freshly drawn studies.
 
 use crate::builtin;
+use crate::commands::tell;
 use aar_core::id::{Secret, Seed};
 use aar_problem::draw_builtin;
 use aar_problem::generate::BuiltinProblem;
@@ -27,7 +28,7 @@ pub(crate) fn measure(problem: BuiltinProblem, seeds: u64) -> Result<Vec<Cell>> 
                 }
             }
         }
-        eprintln!("scores: study {} of {seeds} attacked", index + 1);
+        tell(&format!("scores: study {} of {seeds} attacked", index + 1));
     }
     Ok(table.cells()?)
 }

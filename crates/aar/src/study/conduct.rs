@@ -224,7 +224,9 @@ impl Conductor<'_> {
             let Some(next) = waiting.find(|one| !decided.contains(one)) else {
                 break;
             };
-            if Instant::now() + self.transferring(&shipped) >= self.end {
+            // Without a row or two there is nothing to transfer either.
+            let enough = decided.len() >= TRANSFERRED;
+            if enough && Instant::now() + self.transferring(&shipped) >= self.end {
                 let text = "out of time: the other claims and nominations stay undecided";
                 self.progress.event(text);
                 break;

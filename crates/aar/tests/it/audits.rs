@@ -180,6 +180,7 @@ fn profiles_tell_honest_methods_from_stolen_labels_order_and_pool() {
     );
 
     // What was recorded is enough to make all of it anew, and a flipped byte of it is found.
+    court.hub.rule(true).unwrap();
     court.hub.close(BTreeMap::new()).unwrap();
     let found = recompute(&court.run, None);
     assert_eq!(found.faults, Vec::<String>::new());
