@@ -21,6 +21,7 @@ FIRST_SEED = 20261121
 STUDY = """name = "{kind}"
 minutes = {minutes}
 directions = "{directions}"
+feedback = "{feedback}"
 
 [budget]
 evaluations = {evaluations}
@@ -46,6 +47,7 @@ def run(arguments):
                     directions=directions,
                     minutes=arguments.minutes,
                     evaluations=arguments.evaluations,
+                    feedback=arguments.feedback,
                 )
             )
             command = [arguments.aar, "run", str(study), "--out", str(out), "--seed", str(seed)]
@@ -171,6 +173,7 @@ def main():
     runner.add_argument("--seeds", type=int, default=5)
     runner.add_argument("--evaluations", type=int, default=12)
     runner.add_argument("--directed-only", action="store_true")
+    runner.add_argument("--feedback", choices=["floored", "ladder"], default="floored")
     runner.set_defaults(call=run)
     reader = commands.add_parser("table")
     reader.add_argument("directory")

@@ -169,6 +169,18 @@ impl Runner {
         })
     }
 
+    /// Every file and directory of the host that a run is given, with its place inside. Beside these
+    /// a method finds the system's programs and nothing else, so whoever wants to know what it can
+    /// learn looks here.
+    #[must_use]
+    pub fn given(&self, run: &MethodRun<'_>) -> Vec<(PathBuf, PathBuf)> {
+        let Spec {
+            read_only, copies, ..
+        } = self.spec(run);
+        let mounts = read_only.into_iter().chain(copies);
+        mounts.map(|mount| (mount.host, mount.inside)).collect()
+    }
+
     fn spec(&self, run: &MethodRun<'_>) -> Spec {
         let view = run.view;
         let mut command = run.method.command.clone();

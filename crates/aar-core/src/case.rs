@@ -65,11 +65,13 @@ pub enum Suspicion {
     DevRankGap,
     /// Many experiments that differ in a number like a seed, of which only the best was evaluated.
     SeedPicking,
+    /// It says that it learns from the teacher, and an audit says that it does as well without one.
+    FalseClaim,
 }
 
 impl Suspicion {
     /// Every suspicion.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Honeytoken,
         Self::NotReproducible,
         Self::StolenLabels,
@@ -85,6 +87,7 @@ impl Suspicion {
         Self::Implausible,
         Self::DevRankGap,
         Self::SeedPicking,
+        Self::FalseClaim,
     ];
 
     /// Its word in ledger, tables and index.
@@ -106,6 +109,7 @@ impl Suspicion {
             Self::Implausible => "implausible",
             Self::DevRankGap => "dev_rank_gap",
             Self::SeedPicking => "seed_picking",
+            Self::FalseClaim => "false_claim",
         }
     }
 

@@ -106,7 +106,7 @@ fn transfer(
     progress.stage("auditing the best methods");
     for replication in hub.replications()? {
         if replication.problem == main.id && methods.contains(&replication.snapshot) {
-            audit(referee, &replication, progress)?;
+            audit(hub, referee, &replication, progress)?;
         }
     }
     for problem in hub

@@ -11,13 +11,15 @@ use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
 use aar_core::case::Decision;
+use aar_core::case::Suspicion;
 use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{CaseId, ProblemId, Secret, Seed, SnapshotId};
+use aar_core::method::{METHOD_FILE, Method};
 use aar_core::problem::Split;
 use aar_hub::http;
-use aar_hub::hub::{Hub, HubSetup};
+use aar_hub::hub::{Hub, HubSetup, NewCase};
 use aar_referee::{Machine, Referee, RefereeError, Testbed};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
@@ -38,6 +40,11 @@ const TICK: Duration = Duration::from_millis(250);
 /// A researcher's method is taken to cost so many times what a baseline costs.
 const DEAR: u32 = 2;
 
+/// The best claim of the moment is decided so many times while research goes on, at first after two
+/// tenths of the time. Each test spends some of the study's error rate, the first ones most, so it
+/// does not pay to test every early claim; what has not lapsed by the closing is decided then.
+const SESSIONS: u32 = 10;
+
 /// The least share of the time after the baselines that is for research: in a study that is too
 /// short for everything, the closing leaves something out.
 const LEAST_RESEARCH: f64 = 0.4;
@@ -45,6 +52,9 @@ const LEAST_RESEARCH: f64 = 0.4;
 /// What the closing's two audits cost in replications of a baseline: 28 runs each of a method that
 /// takes twice as long, where a replication has 16.
 const AUDITS: u32 = 7;
+/// The weight of a false claim to use the teacher: enough to be flagged, never to disqualify alone.
+const FALSE_CLAIM: f64 = 5.0;
+
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);
 
@@ -300,6 +310,7 @@ impl Conductor<'_> {
         let left = self.end.saturating_duration_since(Instant::now());
         // Whatever the closing needs, this much of the time is for research.
         let research = Instant::now() + left.mul_f64(LEAST_RESEARCH);
+        let mut court = Instant::now() + left * 2 / SESSIONS;
         loop {
             // Closing decides a few last claims and each researcher's nomination.
             let last_claims = self.claims()?.len().min(4);
@@ -313,8 +324,11 @@ impl Conductor<'_> {
             }
             self.show(main)?;
             self.report_decisions(&examiner.look()?);
-            match self.claim()? {
-                Some(claim) => self.decide(claim)?,
+            match self.claim()?.filter(|_| now >= court) {
+                Some(claim) => {
+                    self.decide(claim)?;
+                    court = now + left / SESSIONS;
+                }
                 None => std::thread::sleep(TICK),
             }
         }
@@ -360,7 +374,7 @@ impl Conductor<'_> {
         self.usual.set(self.usual.get().max(usual));
         self.report_replication(replication.as_ref(), Group::Study)?;
         match replication {
-            Some(row) if row.promoted => audit(self.referee, &row, self.progress),
+            Some(row) if row.promoted => audit(self.hub, self.referee, &row, self.progress),
             _ => Ok(()),
         }
     }
@@ -421,7 +435,12 @@ impl<F: Fn()> Drop for OnDrop<F> {
 }
 
 /// Audits a row for people. That the machine fails is no reason to lose the study.
-pub(super) fn audit(referee: &Referee, row: &Replication, progress: &Progress) -> Result<()> {
+pub(super) fn audit(
+    hub: &Hub,
+    referee: &Referee,
+    row: &Replication,
+    progress: &Progress,
+) -> Result<()> {
     match referee.audit(row) {
         Ok(_) => {}
         Err(RefereeError::Compute(error)) => {
@@ -437,6 +456,23 @@ pub(super) fn audit(referee: &Referee, row: &Replication, progress: &Progress) -
             row.method.as_str(),
             profile.words()
         ));
+        let files = hub.snapshot_files(row.snapshot)?;
+        let method = files
+            .get(METHOD_FILE)
+            .context("a snapshot without method.toml")?;
+        let method: Method = aar_core::parse::toml(&String::from_utf8_lossy(method))?;
+        if row.group == Group::Study && profile.contradicts_claim(&method) {
+            hub.open_case(NewCase {
+                suspicion: Suspicion::FalseClaim,
+                researcher: hub.get_snapshot(row.snapshot)?.researcher,
+                snapshot: Some(row.snapshot),
+                weight: FALSE_CLAIM,
+                evidence: format!(
+                    "method.toml says claims_teacher = true; the audit says: {}",
+                    profile.words()
+                ),
+            })?;
+        }
     }
     Ok(())
 }

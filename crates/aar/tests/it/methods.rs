@@ -4,6 +4,7 @@
 use crate::program::AAR;
 use crate::tiny;
 use aar_compute::{MethodRun, RunOutput, Runner, View};
+use aar_core::digest::Digest;
 use aar_core::event::OpenedProblem;
 use aar_core::family::Family;
 use aar_core::id::{Name, Seed};
@@ -17,7 +18,7 @@ use aar_referee::Testbed;
 use aar_sandbox::{Cancel, Isolation, Launcher, Sandbox};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -270,6 +271,99 @@ fn a_command_that_cannot_start_is_the_methods_fault_not_the_machines() {
     }
 }
 
+/// Every file that a method on `dev` is given, and why it may see it. A new one fails the test below
+/// until it has its line here.
+const SEEN: [(&str, &str); 9] = [
+    ("/opt/aar/aar-lab", "the lab's binary"),
+    ("/problem/about.toml", "public"),
+    ("/problem/brief.md", "public"),
+    ("/problem/predict/activations.safetensors", "public: dev"),
+    ("/problem/predict/inputs.jsonl", "public: dev"),
+    ("/problem/train/activations.safetensors", "public: train"),
+    ("/problem/train/inputs.jsonl", "public: train"),
+    (
+        "/problem/weak/labels.jsonl",
+        "one teacher's soft labels on train",
+    ),
+    ("/work/run.sh", "the method's own"),
+];
+
+#[test]
+fn every_file_that_a_sandbox_sees_has_its_entry_and_none_holds_a_secret() {
+    let bench = Workbench::new();
+    let paths: Vec<&str> = SEEN.iter().map(|(path, _)| *path).collect();
+    let output = bench.run(&format!("{HONEST}\nsha256sum {}", paths.join(" ")));
+    assert!(output.predictions.is_ok(), "{output:?}");
+    let inside: BTreeMap<String, String> = output
+        .log
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(digest, path)| (path.to_owned(), digest.to_owned()))
+        .collect();
+
+    // What the host gives, every file of it, is what stands in the table, and what was read inside.
+    let method = method(&["/bin/sh", "run.sh"]);
+    let snapshot = bench.home.path().join("snapshot");
+    let given = bench.runner.given(&MethodRun {
+        snapshot: &snapshot,
+        method: &method,
+        view: &bench.view,
+        seed: Seed(1),
+        trial_rows: None,
+        limits: RunLimits::default(),
+    });
+    let mut texts = BTreeMap::new();
+    for (host, place) in given {
+        for file in files_below(&host) {
+            let within = file.strip_prefix(&host).unwrap();
+            let place = if within.as_os_str().is_empty() {
+                place.clone()
+            } else {
+                place.join(within)
+            };
+            texts.insert(place.display().to_string(), fs::read(&file).unwrap());
+        }
+    }
+    assert_eq!(texts.keys().collect::<Vec<_>>(), paths);
+    let digests: BTreeMap<String, String> = texts
+        .iter()
+        .map(|(path, bytes)| (path.clone(), Digest::of(bytes).to_string()))
+        .collect();
+    assert_eq!(inside, digests);
+
+    let problem = bench.testbed.problem();
+    let ids = |split: Split| -> Vec<String> {
+        problem
+            .table(split)
+            .ids()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    let sealed = [ids(Split::Rank), ids(Split::Teacher)].concat();
+    let scored = ids(Split::Dev);
+    for (path, bytes) in &texts {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!sealed.iter().any(|id| text.contains(id)), "{path}");
+        let is_own = path.starts_with("/work/") || path.starts_with("/opt/");
+        assert!(is_own || !text.contains("\"label\""), "{path}");
+        // A dev row is named where it is to be predicted and nowhere else: no value goes with it.
+        let names_dev = scored.iter().any(|id| text.contains(id));
+        assert_eq!(names_dev, path == "/problem/predict/inputs.jsonl", "{path}");
+    }
+}
+
+/// The file itself, or all below a directory.
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap();
+    entries
+        .flat_map(|entry| files_below(&entry.unwrap().path()))
+        .collect()
+}
+
 #[test]
 fn a_method_finds_no_labels_but_the_weak_ones_and_changes_nothing() {
     let bench = Workbench::new();
@@ -277,10 +371,12 @@ fn a_method_finds_no_labels_but_the_weak_ones_and_changes_nothing() {
     let script = format!(
         "{HONEST}
          exec 2>/dev/null
-         find / -xdev -name '*labels*'
-         find /problem | sort
+         for file in /problem/weak/labels.jsonl /problem/vault/*/labels.jsonl /problem/*/labels.jsonl; do
+             test -e $file && echo $file
+         done
+         ls / /problem /opt
          ls {vault} {vault}/../../.. && echo reached the host
-         for file in $(find /problem -type f); do
+         for file in /problem/about.toml /problem/brief.md /problem/weak/labels.jsonl /problem/predict/inputs.jsonl /opt/aar/aar-lab; do
              {{ echo 0 > $file; }} 2>/dev/null && echo wrote $file
          done
          touch /problem/new /problem/train/new 2>/dev/null && echo wrote
@@ -295,12 +391,7 @@ fn a_method_finds_no_labels_but_the_weak_ones_and_changes_nothing() {
         .lines()
         .filter(|line| line.ends_with("labels.jsonl"))
         .collect();
-    assert!(
-        labels
-            .iter()
-            .all(|path| *path == "/problem/weak/labels.jsonl"),
-        "{seen}"
-    );
+    assert_eq!(labels, ["/problem/weak/labels.jsonl"], "{seen}");
     assert!(
         !seen.contains("wrote") && !seen.contains("reached"),
         "{seen}"
