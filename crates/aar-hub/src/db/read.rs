@@ -344,8 +344,13 @@ pub(crate) fn incumbent(db: &Connection) -> Result<Option<Provisional>> {
 
 /// Claims that no replication has answered yet, best first.
 pub(crate) fn open_claims(db: &Connection, problem: &ProblemId) -> Result<Vec<Provisional>> {
+    unanswered(db, &format!("e.claimed = 1 AND {STANDING}"), problem)
+}
+
+/// Scored snapshots of the `wanted` kind that no replication on `problem` has answered, best first.
+fn unanswered(db: &Connection, wanted: &str, problem: &ProblemId) -> Result<Vec<Provisional>> {
     let sql = format!(
-        "{PROVISIONAL} WHERE e.state = 'good' AND e.claimed = 1 AND {STANDING}
+        "{PROVISIONAL} WHERE e.state = 'good' AND {wanted}
          AND NOT EXISTS (SELECT 1 FROM replications r
                          WHERE r.snapshot = e.snapshot AND r.problem = ?1)
          AND NOT EXISTS (SELECT 1 FROM failed_replications x
@@ -363,17 +368,10 @@ pub(crate) fn nomination(db: &Connection, researcher: &Name) -> Result<Option<Sn
 
 /// The last nomination of each researcher that no replication has answered yet, best first.
 pub(crate) fn open_nominations(db: &Connection, problem: &ProblemId) -> Result<Vec<Provisional>> {
-    let sql = format!(
-        "{PROVISIONAL} WHERE e.state = 'good' AND e.snapshot IN (
+    let last = "e.snapshot IN (
              SELECT n.snapshot FROM nominations n WHERE n.seq = (
-                 SELECT MAX(m.seq) FROM nominations m WHERE m.researcher = n.researcher))
-         AND NOT EXISTS (SELECT 1 FROM replications r
-                         WHERE r.snapshot = e.snapshot AND r.problem = ?1)
-         AND NOT EXISTS (SELECT 1 FROM failed_replications x
-                         WHERE x.snapshot = e.snapshot AND x.problem = ?1)
-         ORDER BY e.score DESC, e.id"
-    );
-    all(db, &sql, [problem.to_string()], provisional_row)
+                 SELECT MAX(m.seq) FROM nominations m WHERE m.researcher = n.researcher))";
+    unanswered(db, last, problem)
 }
 
 /// What researchers learn of replications: those of the main problem, failures told as

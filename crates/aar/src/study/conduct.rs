@@ -10,8 +10,7 @@ use super::workers::Workshop;
 use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
-use aar_core::case::Decision;
-use aar_core::case::Suspicion;
+use aar_core::case::{Decision, Suspicion};
 use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
@@ -245,10 +244,9 @@ impl Conductor<'_> {
             self.decide(next)?;
         }
         self.replicate_on_demand(main)?;
-        let runs = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
         self.report_decisions(&examiner.close()?);
         Ok(Closing {
-            transfer: self.usual.get() * runs,
+            transfer: self.one_transfer(&shipped),
             baselines: shipped.baselines,
             end: self.end,
         })
@@ -334,12 +332,16 @@ impl Conductor<'_> {
         }
     }
 
-    /// What running the best two and the baselines on each transfer problem and writing the report
-    /// will take.
+    /// What auditing the best two, running them and the baselines on each transfer problem, and
+    /// writing the report will take.
     fn transferring(&self, shipped: &Shipped) -> Duration {
         let transfers = count(self.hub.problems().len().saturating_sub(1));
-        let each = count(shipped.baselines.len()) + DEAR * count(TRANSFERRED);
-        REPORTING + self.usual.get() * (transfers * each + AUDITS)
+        REPORTING + self.one_transfer(shipped) * transfers + self.usual.get() * AUDITS
+    }
+
+    /// What running the best two and the baselines on one transfer problem will take.
+    fn one_transfer(&self, shipped: &Shipped) -> Duration {
+        self.usual.get() * (count(shipped.baselines.len()) + DEAR * count(TRANSFERRED))
     }
 
     /// Claims that are still better than the incumbent: one that was overtaken has lapsed.

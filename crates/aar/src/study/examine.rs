@@ -3,6 +3,7 @@
 use super::workers::Workshop;
 use aar_core::board::Replication;
 use aar_core::case::{Decision, PROOF, Suspicion, Verdict};
+use aar_core::digest::Digest;
 use aar_core::event::Event;
 use aar_core::id::{CaseId, EvaluationId, Name, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
@@ -109,8 +110,7 @@ impl<'a> Examiner<'a> {
                     outputs,
                     ..
                 } if !outputs.is_empty() => {
-                    let read = outputs.iter().map(|&output| self.hub.predictions(output));
-                    let outputs = read.collect::<std::result::Result<Vec<_>, _>>()?;
+                    let outputs = self.predictions(outputs)?;
                     let latest = Evaluated {
                         researcher: researcher.clone(),
                         snapshot: *snapshot,
@@ -212,11 +212,7 @@ impl<'a> Examiner<'a> {
                 middle: f64::midpoint(anchors.weak, anchors.ceiling),
             })
         };
-        let read = replication
-            .outputs
-            .iter()
-            .map(|&output| self.hub.predictions(output));
-        let rank = read.collect::<std::result::Result<Vec<_>, _>>()?;
+        let rank = self.predictions(&replication.outputs)?;
         let (dev_scored, rank) = (scored(Split::Dev, &dev.outputs), scored(Split::Rank, &rank));
         if let (Some(on_dev), Some(on_rank)) = (dev_scored, rank)
             && let Some(signal) = dev_rank_gap(&on_dev, &on_rank)
@@ -224,6 +220,12 @@ impl<'a> Examiner<'a> {
             self.open(&dev.researcher, replication.snapshot, signal)?;
         }
         Ok(())
+    }
+
+    /// The stored predictions of each seed.
+    fn predictions(&self, outputs: &[Digest]) -> Result<Vec<Vec<Label>>> {
+        let read = outputs.iter().map(|&output| self.hub.predictions(output));
+        Ok(read.collect::<std::result::Result<_, _>>()?)
     }
 
     fn tried(&self, events: &[Event]) -> Result<Vec<Tried>> {
