@@ -65,18 +65,26 @@ pub fn check(files: &Files) -> Result<Method> {
             }
         }
     }
-    let method = files
-        .get(METHOD_FILE)
-        .ok_or_else(|| HubError::invalid(format!("a snapshot needs the file {METHOD_FILE}")))?;
-    let method = std::str::from_utf8(method)
-        .map_err(|error| HubError::invalid(format!("{METHOD_FILE}: {error}")))?;
-    let method: Method = aar_core::parse::toml(method)
-        .map_err(|error| HubError::invalid(format!("{METHOD_FILE}: {error}")))?;
+    let method = method(files)?;
     if method.command.is_empty() {
         let why = format!("{METHOD_FILE}: field command: found none, expected a program");
         return Err(HubError::Invalid(why));
     }
     Ok(method)
+}
+
+/// What a snapshot's `method.toml` says.
+///
+/// # Errors
+/// If there is none, or it cannot be read.
+pub fn method(files: &Files) -> Result<Method> {
+    let text = files
+        .get(METHOD_FILE)
+        .ok_or_else(|| HubError::invalid(format!("a snapshot needs the file {METHOD_FILE}")))?;
+    let text = std::str::from_utf8(text)
+        .map_err(|error| HubError::invalid(format!("{METHOD_FILE}: {error}")))?;
+    aar_core::parse::toml(text)
+        .map_err(|error| HubError::invalid(format!("{METHOD_FILE}: {error}")))
 }
 
 fn check_path(path: &str) -> std::result::Result<(), String> {

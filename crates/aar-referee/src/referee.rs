@@ -9,11 +9,12 @@ use aar_core::audit::{Audit, Counterfactual};
 use aar_core::board::{Board, BoardRow, Decision, Replication};
 use aar_core::digest::Digest;
 use aar_core::id::{ProblemId, Seed, SnapshotId};
-use aar_core::method::{METHOD_FILE, Method};
+use aar_core::method::Method;
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_core::study::RunLimits;
 use aar_hub::hub::{NewAudit, NewReplication};
+use aar_hub::snapshot::method;
 use aar_hub::{Hub, HubError};
 use aar_lab::anchors::{AnchorError, measure};
 use aar_stats::{CorrectMatrix, StatsError};
@@ -334,11 +335,7 @@ impl Referee {
     fn code(&self, snapshot: SnapshotId) -> Result<Code, RefereeError> {
         let files = self.hub.snapshot_files(snapshot)?;
         let unpack = |reason: String| RefereeError::Unpack { snapshot, reason };
-        let method = files
-            .get(METHOD_FILE)
-            .map(|bytes| String::from_utf8_lossy(bytes));
-        let method = aar_core::parse::toml(&method.unwrap_or_default())
-            .map_err(|error| unpack(format!("{METHOD_FILE}: {error}")))?;
+        let method = method(&files).map_err(|error| unpack(error.to_string()))?;
         let directory = self
             .unpacked
             .directory(snapshot, &files)

@@ -15,10 +15,10 @@ use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{CaseId, ProblemId, Secret, Seed, SnapshotId};
-use aar_core::method::{METHOD_FILE, Method};
 use aar_core::problem::Split;
 use aar_hub::http;
 use aar_hub::hub::{Hub, HubSetup, NewCase};
+use aar_hub::snapshot;
 use aar_referee::{Machine, Referee, RefereeError, Testbed};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
@@ -458,11 +458,7 @@ pub(super) fn audit(
             row.method.as_str(),
             profile.words()
         ));
-        let files = hub.snapshot_files(row.snapshot)?;
-        let method = files
-            .get(METHOD_FILE)
-            .context("a snapshot without method.toml")?;
-        let method: Method = aar_core::parse::toml(&String::from_utf8_lossy(method))?;
+        let method = snapshot::method(&hub.snapshot_files(row.snapshot)?)?;
         if row.group == Group::Study && profile.contradicts_claim(&method) {
             hub.open_case(NewCase {
                 suspicion: Suspicion::FalseClaim,

@@ -3,11 +3,10 @@
 use aar_compute::{MethodRun, RunOutput, View};
 use aar_core::event::RunEnd;
 use aar_core::id::{Name, ProblemId, Seed, SnapshotId};
-use aar_core::method::{METHOD_FILE, Method};
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
-use aar_hub::snapshot::Files;
+use aar_hub::snapshot::{self, Files};
 use aar_hub::{Hub, HubError};
 use aar_referee::{Machine, Testbed};
 use anyhow::{Context, Result, anyhow};
@@ -156,10 +155,7 @@ impl Workshop {
             .get(&self.main)
             .context("the main problem is not open")?;
         let view: View = testbed.view(Split::Dev, seed)?;
-        let method = files
-            .get(METHOD_FILE)
-            .context("a snapshot without method.toml")?;
-        let method: Method = aar_core::parse::toml(&String::from_utf8_lossy(method))?;
+        let method = snapshot::method(files)?;
         let directory = self.machine.unpacked.directory(snapshot, files)?;
         let _slot = self.machine.slots.acquire();
         let honeytoken = self.honeytokens.join(researcher.as_str());
