@@ -1,10 +1,11 @@
 """The figures of docs/results.md: whole studies on split seeds that were never looked at before.
 
-    python3 scripts/figures.py run DIRECTORY [--aar PROGRAM] [--minutes N] [--seeds N]
+    python3 scripts/figures.py run DIRECTORY [--arms ARM,...] [--aar PROGRAM] [--minutes N] [--seeds N]
     python3 scripts/figures.py table DIRECTORY
 
-`run` makes DIRECTORY/directed-SEED and DIRECTORY/undirected-SEED, alternating, so that a change in
-the machine's load meets both alike. `table` reads every finished run and prints the figures.
+`run` makes DIRECTORY/ARM-SEED. The arms of one seed run side by side, so that a change in the
+machine's load meets all alike. `table` reads every finished run and prints the figures of each arm
+and its differences from the first, paired by seed.
 """
 
 import argparse
@@ -16,9 +17,8 @@ import subprocess
 import sys
 import time
 
-FIRST_SEED = 20261121
-# The same for both kinds of study, and small enough to be used up: equal budgets.
-STUDY = """name = "{kind}"
+FIRST_SEED = 20261201
+STUDY = """name = "{arm}"
 minutes = {minutes}
 directions = "{directions}"
 feedback = "{feedback}"
@@ -27,7 +27,12 @@ feedback = "{feedback}"
 evaluations = {evaluations}
 experiments = 100
 """
-KINDS = [("directed", "study"), ("undirected", "none")]
+# Directions and feedback; everything else is the same in all arms.
+ARMS = {
+    "directed": ("study", "floored"),
+    "ladder": ("study", "ladder"),
+    "undirected": ("none", "floored"),
+}
 # Two-sided 95 % quantiles of Student's t, by degrees of freedom.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
@@ -36,24 +41,29 @@ def run(arguments):
     directory = pathlib.Path(arguments.directory)
     directory.mkdir(parents=True, exist_ok=True)
     for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
-        for kind, directions in KINDS[: 1 if arguments.directed_only else 2]:
-            out = directory / f"{kind}-{seed}"
+        begun = time.monotonic()
+        running = {}
+        for arm in arguments.arms:
+            out = directory / f"{arm}-{seed}"
             if out.exists():
                 continue
-            study = directory / f"{kind}.toml"
+            directions, feedback = ARMS[arm]
+            study = directory / f"{arm}.toml"
             study.write_text(
                 STUDY.format(
-                    kind=kind,
-                    directions=directions,
+                    arm=arm,
                     minutes=arguments.minutes,
+                    directions=directions,
                     evaluations=arguments.evaluations,
-                    feedback=arguments.feedback,
+                    feedback=feedback,
                 )
             )
             command = [arguments.aar, "run", str(study), "--out", str(out), "--seed", str(seed)]
-            begun = time.monotonic()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            print(f"{out.name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+            running[out.name] = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        for name, process in running.items():
+            status = process.wait()
+            seconds = time.monotonic() - begun
+            print(f"{name}: status {status} after {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def events(run_dir):
@@ -132,35 +142,72 @@ def mean_interval(values):
     return f"{mean:.3f} [{mean - reach:.3f}, {mean + reach:.3f}]"
 
 
-def table(arguments):
-    runs = sorted(pathlib.Path(arguments.directory).glob("*directed-*/report/report.html"))
-    results = [figures(path.parent.parent) for path in runs]
-    for kind in ("directed", "undirected"):
-        mine = [r for r in results if r["run"].startswith(f"{kind}-")]
-        print(f"\n{kind}: {len(mine)} runs")
-        if not mine:
-            continue
-        for r in mine:
-            # A study that replicated nothing ends where it began: with its best baseline.
-            r["best"].setdefault("study", (r["best"]["baseline"][0], "nothing replicated"))
-        for r in mine:
-            groups = "  ".join(f"{g} {r['best'][g][0]:.3f} {r['best'][g][1]}" for g in r["best"])
-            print(f"  {r['run']}: {groups}; {r['evaluations']} evaluations")
-        for group in ("study", "baseline", "published"):
-            print(f"  best of {group:<10} {mean_interval([r['best'][group][0] for r in mine])}")
-        for group in ("baseline", "published"):
-            gains = [r["best"]["study"][0] - r["best"][group][0] for r in mine]
-            print(f"  gain over best {group:<10} {mean_interval(gains)}  (paired within runs)")
-        for problem in mine[0]["transfer"]:
-            both = [r["transfer"][problem] for r in mine if "study" in r["transfer"][problem]]
+def summary(mine):
+    """Prints the figures of one arm."""
+    for r in mine:
+        groups = "  ".join(f"{g} {r['best'][g][0]:.3f} {r['best'][g][1]}" for g in r["best"])
+        print(f"  {r['run']}: {groups}; {r['evaluations']} evaluations")
+    for group in ("study", "baseline", "published"):
+        print(f"  best of {group:<10} {mean_interval([r['best'][group][0] for r in mine])}")
+    for group in ("baseline", "published"):
+        gains = [gain(r, group) for r in mine]
+        print(f"  gain over best {group:<10} {mean_interval(gains)}  (paired within runs)")
+    for problem in mine[0]["transfer"]:
+        both = [r["transfer"][problem] for r in mine if "study" in r["transfer"][problem]]
+        if both:
             own = mean_interval([t["study"][0] for t in both])
-            gain = mean_interval([t["study"][0] - t["baseline"][0] for t in both])
-            print(f"  {problem:<8} better of two {own}, over best baseline {gain}")
-        print(f"  entropy of families {mean_interval([r['entropy'] for r in mine])} bits")
-        print(f"  in the later half   {mean_interval([r['late_entropy'] for r in mine])} bits")
-        print(f"  evaluations         {mean_interval([r['evaluations'] for r in mine])}")
-        print(f"  seed runs a minute  {mean_interval([r['runs_per_minute'] for r in mine])}")
-        print(f"  first answer after  {mean_interval([r['first_answer_seconds'] for r in mine])} s")
+            over = mean_interval([t["study"][0] - t["baseline"][0] for t in both])
+            print(f"  {problem:<8} better of two {own}, over best baseline {over}, {len(both)} studies")
+    for name, measure in MEASURES.items():
+        print(f"  {name:<22} {mean_interval([measure(r) for r in mine])}")
+
+
+def gain(result, group):
+    return result["best"]["study"][0] - result["best"][group][0]
+
+
+MEASURES = {
+    "entropy, bits": lambda r: r["entropy"],
+    "its later half, bits": lambda r: r["late_entropy"],
+    "evaluations": lambda r: r["evaluations"],
+    "seed runs a minute": lambda r: r["runs_per_minute"],
+    "first answer, seconds": lambda r: r["first_answer_seconds"],
+}
+
+
+def table(arguments):
+    arms = {}
+    for out in sorted(path for path in pathlib.Path(arguments.directory).iterdir() if path.is_dir()):
+        arm, seed = out.name.rsplit("-", 1)
+        if not (out / "report" / "report.html").exists():
+            print(f"{out.name}: NOT FINISHED, left out")
+            continue
+        result = figures(out)
+        # A study that replicated nothing ends where it began: with its best baseline.
+        result["best"].setdefault("study", (result["best"]["baseline"][0], "nothing replicated"))
+        arms.setdefault(arm, {})[seed] = result
+    present = [arm for arm in ARMS if arm in arms]
+    for arm in present:
+        print(f"\n{arm}: {len(arms[arm])} studies")
+        summary(list(arms[arm].values()))
+    for arm in present[1:]:
+        first = arms[present[0]]
+        pairs = [(r, first[seed]) for seed, r in arms[arm].items() if seed in first]
+        print(f"\n{arm} minus {present[0]}: {len(pairs)} pairs")
+        if not pairs:
+            continue
+        pgr = [a["best"]["study"][0] - b["best"]["study"][0] for a, b in pairs]
+        print(f"  best of study          {mean_interval(pgr)}")
+        for name, measure in MEASURES.items():
+            print(f"  {name:<22} {mean_interval([measure(a) - measure(b) for a, b in pairs])}")
+
+
+def arms(text):
+    names = text.split(",")
+    for name in names:
+        if name not in ARMS:
+            raise argparse.ArgumentTypeError(f"found {name!r}, expected some of {', '.join(ARMS)}")
+    return names
 
 
 def main():
@@ -169,11 +216,10 @@ def main():
     runner = commands.add_parser("run")
     runner.add_argument("directory")
     runner.add_argument("--aar", default="target/release/aar")
-    runner.add_argument("--minutes", type=float, default=3.0)
+    runner.add_argument("--arms", type=arms, default=list(ARMS), metavar="ARM,...", help=", ".join(ARMS))
+    runner.add_argument("--minutes", type=float, default=10.0)
     runner.add_argument("--seeds", type=int, default=5)
-    runner.add_argument("--evaluations", type=int, default=12)
-    runner.add_argument("--directed-only", action="store_true")
-    runner.add_argument("--feedback", choices=["floored", "ladder"], default="floored")
+    runner.add_argument("--evaluations", type=int, default=40)
     runner.set_defaults(call=run)
     reader = commands.add_parser("table")
     reader.add_argument("directory")
