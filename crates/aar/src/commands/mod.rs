@@ -22,7 +22,7 @@ macro_rules! say {
 pub(crate) use say;
 
 pub(crate) fn print_line(line: fmt::Arguments<'_>) {
-    if let Err(error) = writeln!(io::stdout(), "{line}")
+    if let Err(error) = writeln!(io::stdout(), "{}", plain(&line.to_string()))
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         tell(&format!("error: cannot write to standard output: {error}"));
@@ -31,5 +31,28 @@ pub(crate) fn print_line(line: fmt::Arguments<'_>) {
 
 /// Prints a line to standard error. Whether anybody still listens there changes nothing.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", plain(line));
+}
+
+/// What is printed quotes files and researchers; neither may steer the terminal that shows it.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' && character != '\t' {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc\u{9b}"), "a\\u{1b}[2Jb\nc\\u{9b}");
+    }
 }

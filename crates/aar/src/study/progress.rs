@@ -1,5 +1,6 @@
 //! Live progress: one changing line on a terminal, one line per event when piped.
 
+use crate::commands::plain;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ impl Progress {
     /// Something happened that stays on the screen.
     pub(crate) fn event(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs();
-        let line = format!("{:02}:{:02}  {text}", seconds / 60, seconds % 60);
+        let line = plain(&format!("{:02}:{:02}  {text}", seconds / 60, seconds % 60));
         if self.bar.is_hidden() {
             // Nobody may be listening any more, and the study goes on all the same.
             let _ = writeln!(std::io::stderr(), "{line}");
