@@ -2,7 +2,9 @@
 
 use crate::bundle::{Bundle, BundleError};
 use crate::draw::{DrawError, DrawPlan, draw};
-use crate::generate::{BuiltinProblem, FactsError, Generated, SplitSizes, generate};
+use crate::generate::{
+    BuiltinProblem, FactsError, Generated, SplitSizes, generate, generate_fresh,
+};
 use crate::pool::PoolRow;
 use crate::vault::Salt;
 use crate::write::ProblemParts;
@@ -60,6 +62,15 @@ pub fn builtin_rows(problem: BuiltinProblem) -> Result<Vec<PoolRow>, FactsError>
     Ok(generate(problem)?.into_iter().map(PoolRow::from).collect())
 }
 
+/// The pool of another instance of a built-in problem; see [`generate_fresh`].
+///
+/// # Errors
+/// When the embedded facts are malformed or give too few other rows.
+pub fn fresh_rows(problem: BuiltinProblem, seed: Seed) -> Result<Vec<PoolRow>, FactsError> {
+    let rows = generate_fresh(problem, seed)?;
+    Ok(rows.into_iter().map(PoolRow::from).collect())
+}
+
 /// Draws a study's secret splits of a built-in problem, to be written by
 /// [`write_problem`](crate::write_problem).
 ///
@@ -71,12 +82,30 @@ pub fn draw_builtin(
     seed: Seed,
     salt: Salt,
 ) -> Result<ProblemParts, BuiltinError> {
+    draw_rows(problem, bundle, builtin_rows(problem)?, seed, salt)
+}
+
+/// The same for another instance, whose `rows` its bundle was made from. If there are fewer rows
+/// than usual, `rank` is the smaller.
+///
+/// # Errors
+/// When the bundle was not made from these rows.
+pub fn draw_rows(
+    problem: BuiltinProblem,
+    bundle: &Bundle<'_>,
+    rows: Vec<PoolRow>,
+    seed: Seed,
+    salt: Salt,
+) -> Result<ProblemParts, BuiltinError> {
     let info = bundle.info();
-    let pool = bundle.pool(builtin_rows(problem)?)?;
+    let pool = bundle.pool(rows)?;
     let teacher = TeacherSpec {
         model: info.weak.name.clone(),
         labels: problem.teacher_labels(),
     };
+    let mut sizes = problem.split_sizes();
+    let others = sizes.total() - sizes.rank;
+    sizes.rank = sizes.rank.min(pool.rows.len().saturating_sub(others));
     let plan = DrawPlan {
         id: info.problem.clone(),
         brief: problem.brief().to_owned(),
@@ -85,7 +114,7 @@ pub fn draw_builtin(
         hard: problem.is_hard(),
         strong_model: info.strong.name.clone(),
         teacher,
-        sizes: problem.split_sizes().into(),
+        sizes: sizes.into(),
     };
     Ok(draw(plan, &pool, seed, salt)?)
 }

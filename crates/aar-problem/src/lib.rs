@@ -44,4 +44,4 @@ pub use vault::{Problem, Salt};
 pub use write::{ProblemParts, SplitParts, WriteError, write_inputs, write_problem};
 
 #[cfg(feature = "generators")]
-pub use builtin::{BuiltinError, builtin_rows, draw_builtin};
+pub use builtin::{BuiltinError, builtin_rows, draw_builtin, draw_rows, fresh_rows};

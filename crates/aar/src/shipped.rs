@@ -2,11 +2,13 @@
 
 use crate::builtin;
 use aar_core::digest::Digest;
-use aar_core::id::ProblemId;
+use aar_core::id::{ProblemId, Secret, Seed};
 use aar_core::problem::{ActivationSpec, Pooling};
 use aar_lab::models::{self, Embedder, Tap, Weights};
 use aar_problem::generate::BuiltinProblem;
-use aar_problem::{Bundle, ModelSource, Pool, PoolRow, Tensor, builtin_rows};
+use aar_problem::{
+    Bundle, ModelSource, Pool, PoolRow, ProblemParts, Tensor, builtin_rows, draw_rows, fresh_rows,
+};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::HashMap;
@@ -43,6 +45,34 @@ pub(crate) fn make(problem: BuiltinProblem, weights: &Weights, every: usize) -> 
             .or_insert(next)
             .is_multiple_of(every)
     });
+    states(problem, weights, rows)
+}
+
+/// Another instance of a problem, drawn and ready to be written. Its states go through the same
+/// 8-bit code as those that ship.
+pub(crate) fn fresh(
+    problem: BuiltinProblem,
+    weights: &Weights,
+    seed: Seed,
+) -> Result<ProblemParts> {
+    let rows = fresh_rows(problem, seed)?;
+    let pool = states(problem, weights, rows.clone())?;
+    let name = format!("{}-fresh-{seed}@1", problem.name());
+    let id = name.parse().map_err(anyhow::Error::msg)?;
+    let bytes = encode(id, &pool)?;
+    let secret = Secret::of_seed(seed);
+    let (splits, salt) = (secret.derive("fresh splits", 0), secret.bytes("fresh salt"));
+    Ok(draw_rows(
+        problem,
+        &Bundle::open(&bytes)?,
+        rows,
+        splits,
+        salt,
+    )?)
+}
+
+/// Both models' states of `rows`.
+fn states(problem: BuiltinProblem, weights: &Weights, rows: Vec<PoolRow>) -> Result<Pool> {
     let options = rows.first().map_or(1, |row| row.item.texts().len());
 
     // Texts occur in several rows; each goes through the models once.
@@ -105,11 +135,7 @@ pub(crate) fn make(problem: BuiltinProblem, weights: &Weights, every: usize) -> 
 }
 
 /// The bundle of a whole pool.
-pub(crate) fn encode(problem: BuiltinProblem, pool: &Pool) -> Result<Vec<u8>> {
-    let id = ProblemId {
-        name: problem.name().parse().map_err(anyhow::Error::msg)?,
-        version: 1,
-    };
+pub(crate) fn encode(id: ProblemId, pool: &Pool) -> Result<Vec<u8>> {
     let source = |name: &str, sha256: &str| -> Result<ModelSource> {
         let weights: Digest = sha256.parse().map_err(anyhow::Error::msg)?;
         Ok(ModelSource {

@@ -13,10 +13,12 @@ mod facts;
 mod math;
 mod story;
 
-use aar_core::row::{Item, Label};
+use aar_core::id::Seed;
+use aar_core::row::{Item, Label, RowId};
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashSet;
 
 /// One row of a pool.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -159,37 +161,86 @@ impl BuiltinProblem {
     }
 }
 
-/// The whole pool of a problem, the same on every call and machine.
+/// The whole pool of a problem, the same on every call and machine: the one whose activations ship.
 ///
 /// # Errors
 ///
 /// When an embedded facts table is malformed or too small.
 pub fn generate(problem: BuiltinProblem) -> Result<Vec<Generated>, FactsError> {
-    let mut random = Random::new(problem);
+    let rows = pool(problem, SHIPPED)?;
+    enough(problem, &rows, problem.split_sizes())?;
+    Ok(rows)
+}
+
+/// Another instance of a problem: what its generator makes from `seed`, without the groups that
+/// share a row with the shipped pool. Words are the same; pairings, numbers and pieces of code are
+/// not. There may be fewer rows than in the shipped pool, but never fewer than [`FRESH_RANK`] for
+/// `rank`.
+///
+/// # Errors
+///
+/// When an embedded facts table is malformed, or gives too few other rows: every true statement of
+/// `facts` is in its shipped pool.
+pub fn generate_fresh(problem: BuiltinProblem, seed: Seed) -> Result<Vec<Generated>, FactsError> {
+    let shipped = generate(problem)?;
+    let ids = |row: &Generated| [row.item.id(), row.item.swapped().id()];
+    let known: HashSet<RowId> = shipped.iter().flat_map(ids).collect();
+    let mut rows = pool(problem, seed.derive("fresh-instance", 0).0)?;
+    let seen: HashSet<String> = rows
+        .iter()
+        .filter(|row| known.contains(&row.item.id()))
+        .map(|row| row.group.clone())
+        .collect();
+    rows.retain(|row| !seen.contains(&row.group));
+    let least = SplitSizes {
+        rank: FRESH_RANK,
+        ..problem.split_sizes()
+    };
+    enough(problem, &rows, least)?;
+    Ok(rows)
+}
+
+/// The fewest rows on which a fresh instance can tell something.
+pub const FRESH_RANK: usize = 1_000;
+
+/// The seed of the pools that ship.
+const SHIPPED: u64 = 20_261_121;
+
+fn pool(problem: BuiltinProblem, seed: u64) -> Result<Vec<Generated>, FactsError> {
+    let mut random = Random::new(problem, seed);
     let pool = match problem {
         BuiltinProblem::Chat => chat::pool(&mut random)?,
         BuiltinProblem::Math => math::pool(&mut random),
         BuiltinProblem::Code => code::pool(&mut random),
         BuiltinProblem::Facts => facts::pool(&mut random)?,
     };
-    let needed = problem.split_sizes().total();
-    if pool.rows.len() < needed {
-        let size = pool.rows.len() / pool.groups.max(1);
-        return Err(FactsError::TooFew {
-            problem: problem.name(),
-            found: pool.groups,
-            needed: needed.div_ceil(size.max(1)),
-        });
-    }
     Ok(pool.rows)
+}
+
+fn enough(
+    problem: BuiltinProblem,
+    rows: &[Generated],
+    sizes: SplitSizes,
+) -> Result<(), FactsError> {
+    let needed = sizes.total();
+    if rows.len() >= needed {
+        return Ok(());
+    }
+    let groups: HashSet<&str> = rows.iter().map(|row| &*row.group).collect();
+    let size = rows.len() / groups.len().max(1);
+    Err(FactsError::TooFew {
+        problem: problem.name(),
+        found: groups.len(),
+        needed: needed.div_ceil(size.max(4)),
+    })
 }
 
 /// The choices of a generator: one stream per problem, so that no problem's pool depends on another.
 struct Random(ChaCha8Rng);
 
 impl Random {
-    fn new(problem: BuiltinProblem) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(20_261_121);
+    fn new(problem: BuiltinProblem, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(problem as u64);
         Self(rng)
     }

@@ -218,3 +218,38 @@ fn names_lead_back_to_their_problem() {
     }
     assert_eq!(BuiltinProblem::from_name("poetry"), None);
 }
+
+#[test]
+fn a_fresh_instance_shares_no_row_with_the_shipped_one() {
+    for problem in [
+        BuiltinProblem::Chat,
+        BuiltinProblem::Math,
+        BuiltinProblem::Code,
+    ] {
+        let shipped: HashSet<_> = pool(problem)
+            .iter()
+            .flat_map(|row| [row.item.id(), row.item.swapped().id()])
+            .collect();
+        let make = |seed| generate_fresh(problem, Seed(seed)).expect("there is enough");
+        let fresh = make(7);
+        assert!(fresh.iter().all(|row| !shipped.contains(&row.item.id())));
+        let sizes = problem.split_sizes();
+        assert!(fresh.len() >= sizes.total() - sizes.rank + FRESH_RANK);
+        for (group, rows) in by_group(&fresh) {
+            let ones = rows.iter().filter(|row| row.label == Label::One).count();
+            assert_eq!(2 * ones, rows.len(), "{group}");
+        }
+        assert_eq!(fresh, make(7));
+        assert_ne!(fresh, make(8));
+    }
+}
+
+#[test]
+fn facts_has_no_second_instance_and_says_so() {
+    let refused = generate_fresh(BuiltinProblem::Facts, Seed(7)).expect_err("no other facts");
+    let why = refused.to_string();
+    assert!(
+        why.starts_with("problem facts: the facts give 0 groups"),
+        "{why}"
+    );
+}

@@ -51,9 +51,14 @@ pub(crate) struct BuildArgs {
     /// Where the weights are; by default the Hugging Face cache and installed Python packages
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// The file to write; without it, the result is only compared with what ships
+    /// The file to write; without it, the result is only compared with what ships. With --fresh, the
+    /// directory to write
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Make another instance of the problem with this seed: new rows, as a problem directory that a
+    /// study can name in `transfer`
+    #[arg(long, value_name = "SEED", requires = "out", conflicts_with = "every")]
+    fresh: Option<u64>,
     /// Remake only every N-th group, to compare a sample
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "out")]
     every: u64,
@@ -168,9 +173,15 @@ fn build(args: &BuildArgs) -> Result<ExitCode> {
         );
     };
     let weights = shipped::weights(args.weights.as_deref());
+    if let (Some(seed), Some(out)) = (args.fresh, &args.out) {
+        write_problem(out, &shipped::fresh(problem, &weights, Seed(seed))?)?;
+        say!("wrote {}", out.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let made = shipped::make(problem, &weights, args.every as usize)?;
     if let Some(out) = &args.out {
-        let bytes = shipped::encode(problem, &made)?;
+        let id = format!("{}@1", problem.name());
+        let bytes = shipped::encode(id.parse().map_err(anyhow::Error::msg)?, &made)?;
         write(out, &bytes)?;
         say!("wrote {} ({} bytes)", out.display(), bytes.len());
         return Ok(ExitCode::SUCCESS);
