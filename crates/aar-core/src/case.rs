@@ -67,11 +67,14 @@ pub enum Suspicion {
     SeedPicking,
     /// It says that it learns from the teacher, and an audit says that it does as well without one.
     FalseClaim,
+    /// It is better than a student of true labels, and its answers come from the texts by rule: from
+    /// no teacher, and not from the strong model.
+    TextOracle,
 }
 
 impl Suspicion {
     /// Every suspicion.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Honeytoken,
         Self::NotReproducible,
         Self::StolenLabels,
@@ -88,6 +91,7 @@ impl Suspicion {
         Self::DevRankGap,
         Self::SeedPicking,
         Self::FalseClaim,
+        Self::TextOracle,
     ];
 
     /// Its word in ledger, tables and index.
@@ -110,6 +114,7 @@ impl Suspicion {
             Self::DevRankGap => "dev_rank_gap",
             Self::SeedPicking => "seed_picking",
             Self::FalseClaim => "false_claim",
+            Self::TextOracle => "text_oracle",
         }
     }
 
