@@ -140,19 +140,8 @@ fn problem(run: &std::path::Path) -> (Problem, OpenedProblem) {
         seeds: 16,
     };
     let anchors = BTreeMap::from([Split::Dev, Split::Rank].map(|split| (split, anchors)));
-    problem.set_anchors(anchors.clone()).unwrap();
-    let digests = problem.file_digests().unwrap().into_iter();
-    let opened = OpenedProblem {
-        id: problem.manifest().id.clone(),
-        directory: "problem".to_owned(),
-        kind: problem.about().kind,
-        practice: true,
-        commitments: problem.manifest().commitments.clone(),
-        anchors,
-        files: digests
-            .map(|(path, digest)| (path.to_str().unwrap().to_owned(), digest))
-            .collect(),
-    };
+    problem.set_anchors(anchors).unwrap();
+    let opened = tiny::opened(&problem);
     (problem, opened)
 }
 

@@ -46,19 +46,8 @@ impl Court {
         let mut problem = Problem::open(&directory).unwrap();
         let seeds: Vec<Seed> = (1..=5).map(Seed).collect();
         let anchors = aar_lab::anchors::measure_anchors(&problem, &seeds).unwrap();
-        problem.set_anchors(anchors.clone()).unwrap();
-        let digests = problem.file_digests().unwrap().into_iter();
-        let main = OpenedProblem {
-            id: problem.manifest().id.clone(),
-            directory: "problem".to_owned(),
-            kind: problem.about().kind,
-            practice: true,
-            commitments: problem.manifest().commitments.clone(),
-            anchors,
-            files: digests
-                .map(|(path, digest)| (path.to_str().unwrap().to_owned(), digest))
-                .collect(),
-        };
+        problem.set_anchors(anchors).unwrap();
+        let main = tiny::opened(&problem);
         let place = |name: &str| home.path().join(name);
         let testbed = Testbed::open(&directory, &place("weak"), &place("sealed")).unwrap();
         let setup = HubSetup {
