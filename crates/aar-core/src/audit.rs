@@ -27,11 +27,13 @@ pub enum Counterfactual {
     HalfPool,
     /// The options of every row to predict change places.
     SwappedOptions,
+    /// Nonsense in place of every text, of the train rows too; the activations stay.
+    GarbledTexts,
 }
 
 impl Counterfactual {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ShuffledTeacher,
         Self::InvertedTeacher,
         Self::RandomTeacher,
@@ -39,6 +41,7 @@ impl Counterfactual {
         Self::OtherSeed,
         Self::HalfPool,
         Self::SwappedOptions,
+        Self::GarbledTexts,
     ];
 
     /// Its name, as in JSON and CSV.
@@ -52,6 +55,7 @@ impl Counterfactual {
             Self::OtherSeed => "other-seed",
             Self::HalfPool => "half-pool",
             Self::SwappedOptions => "swapped-options",
+            Self::GarbledTexts => "garbled-texts",
         }
     }
 
@@ -119,6 +123,8 @@ pub enum Trait {
     PoolDependent,
     /// Its answers change with the seed although the teacher stays.
     SeedDependent,
+    /// Its answers change with the texts although the activations stay.
+    ReadsTexts,
     /// Where a known shortcut misleads, it is wrong more often than right.
     Shortcut,
     /// On a slice it is more accurate than a student of true labels. Evidence, not proof.
@@ -137,6 +143,7 @@ impl Trait {
             Self::OrderBiased => "order-biased",
             Self::PoolDependent => "pool-dependent",
             Self::SeedDependent => "seed-dependent",
+            Self::ReadsTexts => "reads the texts",
             Self::Shortcut => "shortcut",
             Self::AboveCeiling => "above the ceiling",
         }

@@ -23,5 +23,6 @@ pub mod store;
 pub mod verify;
 
 pub use client::{Client, ClientError};
+pub use db::read::{BASELINE, PUBLISHED};
 pub use error::HubError;
 pub use hub::{Hub, HubSetup};

@@ -6,6 +6,7 @@
 use aar_core::case::{self, Suspicion, Verdict};
 use aar_core::event::Event;
 use aar_core::id::{CaseId, SnapshotId};
+use aar_hub::BASELINE;
 use aar_hub::content::{KnownRows, scan_post, scan_snapshot};
 use aar_hub::ledger::{LEDGER_FILE, read_verified};
 use aar_hub::score;
@@ -108,7 +109,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         files: latest.files.clone(),
                         evaluated: true,
                     });
-                    if researcher.as_str() != "baseline" {
+                    if researcher.as_str() != BASELINE {
                         evaluations += 1;
                         for signal in examine(&latest, &history) {
                             open(

@@ -9,7 +9,7 @@ mod referee;
 mod testbed;
 mod verify;
 
-pub use audit::{Shortcut, half_pool};
+pub use audit::{Shortcut, half_pool, suspicions};
 pub use board::{BoardError, RankTruth, ReadBlob, board};
 pub use promotion::{PROMOTION_ALPHA, PROMOTION_RULE};
 pub use referee::{Machine, Referee, RefereeError};

@@ -19,9 +19,9 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 
 /// The name under which the established baselines are stored and evaluated.
-pub(crate) const BASELINE: &str = "baseline";
+pub const BASELINE: &str = "baseline";
 /// The name under which the published methods are stored. Researchers never see them.
-pub(crate) const PUBLISHED: &str = "published";
+pub const PUBLISHED: &str = "published";
 
 /// A snapshot's record.
 #[derive(Clone, Debug)]

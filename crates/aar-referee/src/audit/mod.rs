@@ -3,13 +3,17 @@
 //! [`view`](self::view) makes the changed inputs, [`profile`](self::profile) reads out of the
 //! outputs what kind of method it is. What is stored in between is enough to make the profile anew.
 
+mod nonsense;
 mod profile;
 mod shortcut;
+mod slices;
+mod suspicion;
 mod view;
 
 pub(crate) use profile::profile;
 pub use shortcut::Shortcut;
 pub(crate) use shortcut::shortcuts;
+pub use suspicion::suspicions;
 pub(crate) use view::ChangedView;
 pub use view::half_pool;
 

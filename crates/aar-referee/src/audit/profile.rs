@@ -1,5 +1,6 @@
 //! From the outputs of changed runs to what kind of method it is.
 
+use super::slices::{gather, over_ceiling, stress};
 use super::view::half_pool;
 use crate::board::{BoardError, RankTruth, ReadBlob, decode, statistics, truth_of};
 use aar_core::audit::{Audit, AuditRuns, Counterfactual, Evidence, Measure, Profile, Trait};
@@ -14,10 +15,6 @@ const KEPT: f64 = 0.5;
 const ALIKE: f64 = 0.9;
 /// A loss of accuracy that counts where answers must not depend on what was changed.
 const LOSS: f64 = 0.01;
-/// Slices with fewer rows or groups than this say nothing.
-const SLICE: usize = 30;
-/// The level at which slices above the ceiling are shown, all of them together.
-const CEILING_LEVEL: f64 = 0.05;
 
 /// The profile that an audit's stored outputs make.
 ///
@@ -92,15 +89,19 @@ impl Reading<'_> {
             traits: vec![self.teacher(&effects)?],
             evidence: Vec::new(),
         };
-        let depends = |change: Counterfactual| {
-            effects
+        let depends = |change: Counterfactual| match self.audit.runs.get(&change) {
+            // Whoever fails because the texts changed has read them. The other changes may break
+            // an honest method, this one cannot.
+            Some(AuditRuns::Failed { .. }) => change == Counterfactual::GarbledTexts,
+            _ => effects
                 .get(&change)
-                .is_some_and(|effect| effect.alike.high < ALIKE || effect.lost.low > LOSS)
+                .is_some_and(|effect| effect.alike.high < ALIKE || effect.lost.low > LOSS),
         };
         for (change, found) in [
             (Counterfactual::SwappedOptions, Trait::OrderBiased),
             (Counterfactual::HalfPool, Trait::PoolDependent),
             (Counterfactual::OtherSeed, Trait::SeedDependent),
+            (Counterfactual::GarbledTexts, Trait::ReadsTexts),
         ] {
             if depends(change) {
                 profile.traits.push(found);
@@ -246,127 +247,6 @@ fn meaning(change: Counterfactual) -> &'static str {
         Counterfactual::OtherSeed => "same teacher, another seed",
         Counterfactual::HalfPool => "half of the rows to predict left out",
         Counterfactual::SwappedOptions => "options swapped",
+        Counterfactual::GarbledTexts => "nonsense in place of the texts",
     }
-}
-
-/// The rows on which each shortcut gives the given answer: right or wrong.
-fn slices(truth: &RankTruth) -> Vec<(String, Vec<usize>, bool)> {
-    let mut found = Vec::new();
-    for shortcut in &truth.shortcuts {
-        for right in [false, true] {
-            let rows: Vec<usize> = shortcut
-                .answers
-                .iter()
-                .zip(&truth.labels)
-                .enumerate()
-                .filter(|(_, (answer, label))| answer.is_some_and(|a| (a == **label) == right))
-                .map(|(row, _)| row)
-                .collect();
-            let keys = gather(truth.groups.of_items(), &rows);
-            if rows.len() >= SLICE && Groups::from_keys(&keys).count() >= SLICE {
-                let what = if right { "right" } else { "wrong" };
-                found.push((format!("{} is {what}", shortcut.name), rows, right));
-            }
-        }
-    }
-    found
-}
-
-/// Accuracy where known shortcuts are right and where they mislead.
-fn stress(
-    profile: &mut Profile,
-    outputs: &[Vec<Label>],
-    truth: &RankTruth,
-) -> Result<(), StatsError> {
-    for (name, rows, right) in slices(truth) {
-        let labels = gather(&truth.labels, &rows);
-        let groups = Groups::from_keys(&gather(truth.groups.of_items(), &rows));
-        let outputs: Vec<_> = outputs.iter().map(|one| gather(one, &rows)).collect();
-        let correct = CorrectMatrix::score(&outputs, &labels)?;
-        let accuracy = Crossed::accuracy(&correct, &groups)?.estimate(0.95)?;
-        // Below a half where the shortcut misleads: it follows the shortcut. Below a half where the
-        // shortcut is right: it follows the opposite one.
-        let follows = accuracy.high < 0.5;
-        if follows && !profile.has(Trait::Shortcut) {
-            profile.traits.push(Trait::Shortcut);
-        }
-        let rule = if right {
-            "the opposite rule"
-        } else {
-            "the rule"
-        };
-        let verdict = match follows {
-            true => format!("; follows {rule}"),
-            false => String::new(),
-        };
-        profile.evidence.push(Evidence {
-            says: format!(
-                "{} rows where the {name}: accuracy {:.3}{verdict}",
-                rows.len(),
-                accuracy.value
-            ),
-            check: name,
-            measure: Measure::Accuracy,
-            value: Some(accuracy.value),
-            ci_low: Some(accuracy.low),
-            ci_high: Some(accuracy.high),
-            agreement: None,
-        });
-    }
-    Ok(())
-}
-
-/// Slices on which the method beats a student of true labels, Bonferroni-corrected.
-fn over_ceiling(
-    profile: &mut Profile,
-    outputs: &[Vec<Label>],
-    ceiling: &[Vec<Label>],
-    truth: &RankTruth,
-) -> Result<(), StatsError> {
-    let mut slices = slices(truth);
-    let all = (0..truth.labels.len()).collect();
-    slices.insert(0, ("all rows".to_owned(), all, true));
-    let tests = slices.len() as f64;
-    for (name, rows, _) in slices {
-        let labels = gather(&truth.labels, &rows);
-        let groups = Groups::from_keys(&gather(truth.groups.of_items(), &rows));
-        let outputs: Vec<_> = outputs.iter().map(|one| gather(one, &rows)).collect();
-        let best: Vec<_> = ceiling.iter().map(|one| gather(one, &rows)).collect();
-        // The ceiling has no seed: one row of answers stands beside every seed.
-        let best: Vec<_> = best.iter().cycle().take(outputs.len()).collect();
-        let over = Crossed::difference(
-            &CorrectMatrix::score(&outputs, &labels)?,
-            &CorrectMatrix::score(&best, &labels)?,
-            &groups,
-        )?;
-        let over = over.estimate(0.95)?;
-        let p = (over.p_positive() * tests).min(1.0);
-        if p > CEILING_LEVEL {
-            continue;
-        }
-        if !profile.has(Trait::AboveCeiling) {
-            profile.traits.push(Trait::AboveCeiling);
-        }
-        profile.evidence.push(Evidence {
-            says: format!(
-                "{:+.3} accuracy over the ceiling on {} rows ({name}), p = {p:.2e} after \
-                 Bonferroni's correction for {tests} slices",
-                over.value,
-                rows.len()
-            ),
-            check: format!("ceiling, {name}"),
-            measure: Measure::OverCeiling,
-            value: Some(over.value),
-            ci_low: Some(over.low),
-            ci_high: Some(over.high),
-            agreement: None,
-        });
-    }
-    Ok(())
-}
-
-fn gather<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
-    rows.iter()
-        .filter_map(|&row| values.get(row).copied())
-        .collect()
 }

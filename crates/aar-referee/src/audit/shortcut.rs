@@ -20,6 +20,8 @@ pub struct Shortcut {
 /// *Length*: the longer option is right; a claim that is longer than the median is true.
 /// *Frequency*: the option is right whose last word ends more options of the train rows, which
 /// researchers see; a claim is true if its last word is more frequent there than the median.
+/// *Shared text*: rows of a group tend to be made from one fact, so the option is right that more
+/// rows of its group show; a claim is true unless it is among the rarest of its group.
 pub(crate) fn shortcuts(problem: &Problem) -> Vec<Shortcut> {
     let rows = &problem.table(Split::Rank).rows;
     let mut counts: HashMap<&str, usize> = HashMap::new();
@@ -39,7 +41,39 @@ pub(crate) fn shortcuts(problem: &Problem) -> Vec<Shortcut> {
             name: "more frequent answer",
             answers: larger(rows, &frequency),
         },
+        Shortcut {
+            name: "text that its group shares",
+            answers: shared(rows),
+        },
     ]
+}
+
+/// Answers with the option that stands in more rows of its group. The groups' rows make no pool of
+/// one size, so a claim is held against the rarest of its own group instead of against a median.
+fn shared(rows: &[Row]) -> Vec<Option<Label>> {
+    let mut groups: HashMap<&str, HashMap<&str, usize>> = HashMap::new();
+    for row in rows {
+        let texts = groups.entry(&row.group).or_default();
+        for option in options(&row.item) {
+            *texts.entry(option).or_default() += 1;
+        }
+    }
+    let answer = |row: &Row| {
+        let texts = &groups[&*row.group];
+        let (against, for_it, differ) = match &row.item {
+            Item::Pair { first, second, .. } => {
+                let (first, second) = (texts[first.as_str()], texts[second.as_str()]);
+                (first, second, first != second)
+            }
+            Item::Claim { choice, .. } => {
+                let (least, most) = (texts.values().min(), texts.values().max());
+                let least = least.copied().unwrap_or(0);
+                (least, texts[choice.as_str()], most > Some(&least))
+            }
+        };
+        differ.then(|| Label::from(for_it > against))
+    };
+    rows.iter().map(answer).collect()
 }
 
 /// Answers with the option that measures more, or with true if the claim measures more than the
@@ -80,34 +114,57 @@ mod tests {
     use super::*;
 
     fn row(item: Item) -> Row {
+        in_group("g", item)
+    }
+
+    fn in_group(group: &str, item: Item) -> Row {
         Row {
             id: item.id(),
-            group: "g".into(),
+            group: group.into(),
             item,
             consistency_key: None,
         }
     }
 
+    fn pair(first: &str, second: &str) -> Item {
+        Item::Pair {
+            prompt: String::new(),
+            first: first.to_owned(),
+            second: second.to_owned(),
+        }
+    }
+
+    fn claim(choice: &str) -> Item {
+        Item::Claim {
+            question: String::new(),
+            choice: choice.to_owned(),
+        }
+    }
+
     #[test]
     fn the_larger_option_or_the_claim_above_the_median_is_the_answer() {
-        let pair = |first: &str, second: &str| {
-            row(Item::Pair {
-                prompt: String::new(),
-                first: first.to_owned(),
-                second: second.to_owned(),
-            })
-        };
-        let rows = [pair("a", "bb"), pair("ccc", "b"), pair("x", "y")];
+        let rows = [pair("a", "bb"), pair("ccc", "b"), pair("x", "y")].map(row);
         let answers = larger(&rows, &|text| text.len());
         assert_eq!(answers, [Some(Label::One), Some(Label::Zero), None]);
-        let claim = |choice: &str| {
-            row(Item::Claim {
-                question: String::new(),
-                choice: choice.to_owned(),
-            })
-        };
-        let rows = [claim("a"), claim("bb"), claim("ccc")];
+        let rows = [claim("a"), claim("bb"), claim("ccc")].map(row);
         let answers = larger(&rows, &|text| text.len());
         assert_eq!(answers, [Some(Label::Zero), None, Some(Label::One)]);
+    }
+
+    #[test]
+    fn what_more_rows_of_a_group_show_is_the_answer_whatever_other_groups_show() {
+        let fact = "water boils at 100 degrees";
+        let rows = [
+            in_group("a", pair(fact, "at 90")),
+            in_group("a", pair("at 80", fact)),
+            in_group("b", pair(fact, "at 90")),
+            in_group("c", claim("shared")),
+            in_group("c", claim("shared")),
+            in_group("c", claim("alone")),
+            in_group("d", claim("shared")),
+            in_group("d", claim("also once")),
+        ];
+        let (zero, one) = (Some(Label::Zero), Some(Label::One));
+        assert_eq!(shared(&rows), [zero, one, None, one, one, zero, None, None]);
     }
 }

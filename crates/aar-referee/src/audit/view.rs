@@ -1,14 +1,17 @@
 //! The changed inputs of a counterfactual run.
 
+use super::nonsense::garbled;
 use crate::testbed::{Testbed, TestbedError, failed};
 use aar_compute::View;
 use aar_core::audit::Counterfactual;
-use aar_core::id::Seed;
+use aar_core::id::{Secret, Seed};
 use aar_core::problem::Split;
-use aar_problem::{ProblemError, Row, Tensor, read_weak_labels, write_inputs, write_weak_labels};
+use aar_core::row::RowId;
+use aar_problem::{
+    Problem, ProblemError, Row, Tensor, read_weak_labels, write_inputs, write_weak_labels,
+};
 use aar_stats::Groups;
 use std::fs;
-use std::path::PathBuf;
 
 /// What a method is run with, and under which seed.
 pub(crate) struct ChangedView {
@@ -27,17 +30,20 @@ impl ChangedView {
             view: testbed.view(Split::Rank, seed)?,
             seed,
         };
+        let rank = &testbed.problem().table(Split::Rank).rows;
         let draw = |row: usize| seed.derive("audit-teacher", row as u64);
         match change {
             Counterfactual::OtherSeed => changed.seed = seed.derive("audit-seed", 0),
             Counterfactual::HalfPool => {
-                let rows = half_pool(&rank_groups(testbed));
-                changed.predict(testbed, change.as_str(), &rows, false)?;
+                let chosen = half_pool(&testbed.groups(Split::Rank));
+                let rows: Vec<Row> = chosen.iter().map(|&row| rank[row].clone()).collect();
+                changed.predict(testbed, change, &rows, |tensor| tensor.gather(&chosen))?;
             }
             Counterfactual::SwappedOptions => {
-                let rows: Vec<usize> = (0..testbed.problem().table(Split::Rank).len()).collect();
-                changed.predict(testbed, change.as_str(), &rows, true)?;
+                let rows: Vec<Row> = rank.iter().map(swapped).collect();
+                changed.predict(testbed, change, &rows, swap_vectors)?;
             }
+            Counterfactual::GarbledTexts => changed.garble(testbed, change)?,
             Counterfactual::InvertedTeacher => {
                 changed.teach(testbed, change, |p| p.iter().map(|p| 1.0 - p).collect())?;
             }
@@ -67,6 +73,18 @@ impl ChangedView {
         change: Counterfactual,
         labels: impl FnOnce(&[f64]) -> Vec<f64>,
     ) -> Result<(), TestbedError> {
+        let ids = testbed.problem().table(Split::Train).ids();
+        self.teach_named(testbed, change, &ids, labels)
+    }
+
+    /// Other weak labels, for train rows that are called `named`.
+    fn teach_named(
+        &mut self,
+        testbed: &Testbed,
+        change: Counterfactual,
+        named: &[RowId],
+        labels: impl FnOnce(&[f64]) -> Vec<f64>,
+    ) -> Result<(), TestbedError> {
         let path = testbed.changed(&format!("{change}-{}.jsonl", self.seed));
         testbed.once(&path, |partial| {
             let given = fs::read(&self.view.weak).map_err(failed(&self.view.weak))?;
@@ -76,54 +94,31 @@ impl ChangedView {
                 problem: testbed.problem().layout().dir().to_owned(),
                 reason: error.to_string(),
             })?;
-            let text = write_weak_labels(&ids, &labels(&given));
+            let text = write_weak_labels(named, &labels(&given));
             fs::write(partial, text).map_err(failed(partial))
         })?;
         self.view.weak = path;
         Ok(())
     }
 
-    /// Other rows to predict: some of the sealed ones, or all with their options swapped.
+    /// Other rows to predict, with activations made from those of the sealed rows.
     fn predict(
         &mut self,
         testbed: &Testbed,
-        name: &str,
-        chosen: &[usize],
-        swapped: bool,
+        change: Counterfactual,
+        rows: &[Row],
+        activations: impl Fn(Tensor) -> Tensor,
     ) -> Result<(), TestbedError> {
         let about = testbed.problem().about();
         let table = testbed.problem().table(Split::Rank);
-        let rows: Vec<Row> = chosen
-            .iter()
-            .map(|&row| match (&table.rows[row], swapped) {
-                (row, false) => row.clone(),
-                (row, true) => {
-                    let item = row.item.swapped();
-                    Row {
-                        id: item.id(),
-                        item,
-                        ..row.clone()
-                    }
-                }
-            })
-            .collect();
-        let directory: PathBuf = testbed.changed(name);
+        let directory = testbed.changed(change.as_str());
         testbed.once(&directory, |partial| {
             let tensors: Result<Vec<Tensor>, ProblemError> = about
                 .activations
                 .iter()
-                .map(|spec| {
-                    let mut tensor = table.activations.get(spec)?.gather(chosen);
-                    if swapped {
-                        let width = tensor.width;
-                        for row in tensor.data.chunks_exact_mut(2 * width) {
-                            row.rotate_left(width);
-                        }
-                    }
-                    Ok(tensor)
-                })
+                .map(|spec| Ok(activations(table.activations.get(spec)?)))
                 .collect();
-            Ok(write_inputs(partial, about, &rows, &tensors?)?)
+            Ok(write_inputs(partial, about, rows, &tensors?)?)
         })?;
         self.view.predict_ids = rows.iter().map(|row| row.id).collect();
         self.view.predict_inputs = directory.join("inputs.jsonl");
@@ -132,11 +127,59 @@ impl ChangedView {
         }
         Ok(())
     }
+
+    /// Nonsense for texts on both sides; activations, to the byte, and weak labels stay.
+    fn garble(&mut self, testbed: &Testbed, change: Counterfactual) -> Result<(), TestbedError> {
+        let about = testbed.problem().about();
+        let train = nonsense(testbed.problem(), Split::Train);
+        let ids: Vec<RowId> = train.iter().map(|row| row.id).collect();
+        self.teach_named(testbed, change, &ids, <[f64]>::to_vec)?;
+        let learn = testbed.changed(&format!("{change}-train"));
+        testbed.once(&learn, |partial| {
+            write_inputs(partial, about, &train, &[])?;
+            if about.activations.is_empty() {
+                return Ok(());
+            }
+            let file = "activations.safetensors";
+            fs::copy(self.view.train.join(file), partial.join(file)).map_err(failed(partial))?;
+            Ok(())
+        })?;
+        self.view.train = learn;
+
+        let rank = nonsense(testbed.problem(), Split::Rank);
+        let predict = testbed.changed(change.as_str());
+        testbed.once(&predict, |partial| {
+            Ok(write_inputs(partial, about, &rank, &[])?)
+        })?;
+        self.view.predict_inputs = predict.join("inputs.jsonl");
+        self.view.predict_ids = rank.iter().map(|row| row.id).collect();
+        Ok(())
+    }
 }
 
-fn rank_groups(testbed: &Testbed) -> Groups {
-    let rows = &testbed.problem().table(Split::Rank).rows;
-    Groups::from_keys(&rows.iter().map(|row| &*row.group).collect::<Vec<_>>())
+/// A split's rows with nonsense for texts: the same for every seed and method, and not to be
+/// foretold by who does not know the vault's salt.
+fn nonsense(problem: &Problem, split: Split) -> Vec<Row> {
+    let salt = Secret::new(problem.salt().copied().unwrap_or_default());
+    let secret = Secret::new(salt.bytes(&format!("garbled texts of {split}")));
+    garbled(&problem.table(split).rows, &secret)
+}
+
+fn swapped(row: &Row) -> Row {
+    let item = row.item.swapped();
+    Row {
+        id: item.id(),
+        item,
+        ..row.clone()
+    }
+}
+
+fn swap_vectors(mut tensor: Tensor) -> Tensor {
+    let width = tensor.width;
+    for row in tensor.data.chunks_exact_mut(2 * width) {
+        row.rotate_left(width);
+    }
+    tensor
 }
 
 /// The rows that stay when half of the groups are left out, in row order. The same half for every

@@ -1,9 +1,13 @@
 //! The recomputed board says what the predictions say.
 
-use crate::run::{CEILING, METHODS, Run, WEAK};
-use aar_core::audit::Trait;
+use crate::run::{CEILING, METHODS, Run, WEAK, coins};
+use aar_core::audit::{Counterfactual, Profile, Trait};
 use aar_core::board::{BoardRow, Group};
-use aar_referee::recompute;
+use aar_core::case::{FLAG_SNAPSHOT, MAX_WEIGHT, Suspicion};
+use aar_core::family::Family;
+use aar_core::method::Method;
+use aar_hub::hub::NewAudit;
+use aar_referee::{recompute, suspicions};
 
 const ROWS: f64 = 120.0;
 
@@ -60,6 +64,7 @@ fn a_row_carries_its_test_its_rank_and_its_profile() {
             .ends_with("the method failed: it failed")
     );
     assert_eq!(says("swapped-options").value, None);
+    close(says("garbled-texts").agreement.unwrap(), 1.0);
     assert!(board.baselines.iter().all(|row| row.profile.is_none()));
 }
 
@@ -84,4 +89,64 @@ fn gains_are_paired_with_the_best_baseline_which_has_none_itself() {
     let found = &board.verified[0];
     assert!(found.gain_ci_low.unwrap() < found.gain.unwrap());
     assert!(found.gain.unwrap() < found.gain_ci_high.unwrap());
+}
+
+/// The profile of a teacher-free method, and what it is suspected of.
+fn suspected(
+    claims_teacher: bool,
+    change: impl FnOnce(&mut NewAudit),
+) -> (Profile, Vec<Suspicion>) {
+    let board = recompute(&Run::teacher_free(change).dir, None).board;
+    let profile = board.verified[0].profile.clone().unwrap();
+    let method = Method {
+        name: "free".parse().unwrap(),
+        family: Family::Other,
+        summary: "A method.".to_owned(),
+        command: vec!["sh".to_owned()],
+        claims_teacher,
+    };
+    let signals = suspicions(&profile, &method);
+    let shown = FLAG_SNAPSHOT..MAX_WEIGHT;
+    assert!(signals.iter().all(|one| shown.contains(&one.weight)));
+    let suspicions = signals.into_iter().map(|one| one.suspicion).collect();
+    (profile, suspicions)
+}
+
+#[test]
+fn who_beats_the_ceiling_with_the_texts_alone_is_suspected_and_nobody_else() {
+    let garbled = Counterfactual::GarbledTexts;
+    let chance = move |audit: &mut NewAudit| {
+        audit.runs.insert(garbled, Some(Ok(coins(3, 120))));
+    };
+    let (profile, suspicions) = suspected(false, chance);
+    for found in [Trait::TeacherFree, Trait::ReadsTexts, Trait::AboveCeiling] {
+        assert!(profile.has(found), "{profile:#?}");
+    }
+    assert_eq!(suspicions, [Suspicion::TextOracle]);
+    let (_, suspicions) = suspected(true, chance);
+    assert_eq!(suspicions, [Suspicion::FalseClaim, Suspicion::TextOracle]);
+    // To fail without the texts is no way out.
+    let (profile, suspicions) = suspected(false, |audit| {
+        audit
+            .runs
+            .insert(garbled, Some(Err("no such key".to_owned())));
+    });
+    assert!(profile.has(Trait::ReadsTexts), "{profile:#?}");
+    assert_eq!(suspicions, [Suspicion::TextOracle]);
+    // Answers that need no texts come from the strong model.
+    let (profile, suspicions) = suspected(false, |_| {});
+    assert!(!profile.has(Trait::ReadsTexts), "{profile:#?}");
+    assert_eq!(suspicions, []);
+    // Reading texts is no fault where it does not beat the ceiling.
+    let (profile, suspicions) = suspected(false, |audit| {
+        chance(audit);
+        audit.ceiling = audit.runs[&Counterfactual::OtherSeed]
+            .clone()
+            .unwrap()
+            .unwrap()[0]
+            .clone();
+    });
+    assert!(profile.has(Trait::ReadsTexts), "{profile:#?}");
+    assert!(!profile.has(Trait::AboveCeiling), "{profile:#?}");
+    assert_eq!(suspicions, []);
 }

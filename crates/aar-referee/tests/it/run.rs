@@ -51,6 +51,31 @@ impl Run {
         })
     }
 
+    /// A run with one method, wrong on 6 of the 120 sealed rows whatever teacher it has. The strong
+    /// model trained on true labels is wrong on 36. `change` has the last word on the audit.
+    pub(crate) fn teacher_free(change: impl FnOnce(&mut NewAudit)) -> Self {
+        Self::with(&Study::default(), true, |hub, problem| {
+            let snapshot = store(hub, "free", Group::Study);
+            let mut new = replication(problem, snapshot, Group::Study, 6);
+            new.decision = None;
+            let recorded = hub.record_replication(new).unwrap();
+            let truth = problem.labels(Split::Rank);
+            let same = &predictions(truth, 6)[..4];
+            let mut audit = audit(problem, recorded.id);
+            for (change, runs) in &mut audit.runs {
+                if !matches!(
+                    change,
+                    Counterfactual::HalfPool | Counterfactual::SwappedOptions
+                ) {
+                    *runs = Some(Ok(same.to_vec()));
+                }
+            }
+            audit.ceiling = predictions(truth, 36).swap_remove(0);
+            change(&mut audit);
+            hub.record_audit(audit).unwrap();
+        })
+    }
+
     /// A run in which a baseline and then three of a study's methods were scored on dev, each with so many
     /// wrong predictions of 80. With `honest` false the hub held other labels than those of the vault.
     pub(crate) fn scored(policy: FeedbackPolicy, honest: bool, wrong: [usize; 4]) -> Self {
@@ -115,19 +140,8 @@ fn problem(run: &std::path::Path) -> (Problem, OpenedProblem) {
         seeds: 16,
     };
     let anchors = BTreeMap::from([Split::Dev, Split::Rank].map(|split| (split, anchors)));
-    problem.set_anchors(anchors.clone()).unwrap();
-    let digests = problem.file_digests().unwrap().into_iter();
-    let opened = OpenedProblem {
-        id: problem.manifest().id.clone(),
-        directory: "problem".to_owned(),
-        kind: problem.about().kind,
-        practice: true,
-        commitments: problem.manifest().commitments.clone(),
-        anchors,
-        files: digests
-            .map(|(path, digest)| (path.to_str().unwrap().to_owned(), digest))
-            .collect(),
-    };
+    problem.set_anchors(anchors).unwrap();
+    let opened = tiny::opened(&problem);
     (problem, opened)
 }
 
@@ -176,13 +190,7 @@ fn audit(problem: &Problem, replication: ReplicationId) -> NewAudit {
         let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
         half_pool(&Groups::from_keys(&keys))
     };
-    let chance = |seed: u64| -> Vec<Vec<Label>> {
-        let coin = |row: u64| Label::from(Seed(seed).derive("coin", row).0 & 1 == 1);
-        let rows = truth.len() as u64;
-        (0..4)
-            .map(|s| (0..rows).map(|row| coin(rows * s + row)).collect())
-            .collect()
-    };
+    let chance = |seed: u64| coins(seed, truth.len() as u64);
     let runs = [
         (Counterfactual::ShuffledTeacher, Some(Ok(chance(1)))),
         (Counterfactual::RandomTeacher, Some(Ok(chance(2)))),
@@ -197,6 +205,7 @@ fn audit(problem: &Problem, replication: ReplicationId) -> NewAudit {
                 .collect())),
         ),
         (Counterfactual::SwappedOptions, None),
+        (Counterfactual::GarbledTexts, Some(Ok(same.to_vec()))),
     ];
     NewAudit {
         replication,
@@ -205,6 +214,14 @@ fn audit(problem: &Problem, replication: ReplicationId) -> NewAudit {
         ceiling: truth.to_vec(),
         compute_seconds: 2.0,
     }
+}
+
+/// Four seeds of answers that know nothing.
+pub(crate) fn coins(seed: u64, rows: u64) -> Vec<Vec<Label>> {
+    let coin = |row: u64| Label::from(Seed(seed).derive("coin", row).0 & 1 == 1);
+    (0..4)
+        .map(|s| (0..rows).map(|row| coin(rows * s + row)).collect())
+        .collect()
 }
 
 /// Each seed is wrong on as many rows, but not on quite the same.

@@ -1,10 +1,11 @@
 //! A problem so small that a whole study of it takes seconds: one direction tells the truth, the
 //! strong model shows it well, the weak model badly.
 
+use aar_core::event::OpenedProblem;
 use aar_core::id::Seed;
 use aar_core::problem::{ActivationSpec, ItemKind, Pooling, Split, TeacherSpec};
 use aar_core::row::{Item, Label};
-use aar_problem::{DrawPlan, Pool, PoolRow, ProblemParts, Tensor, draw, write_problem};
+use aar_problem::{DrawPlan, Pool, PoolRow, Problem, ProblemParts, Tensor, draw, write_problem};
 use std::path::Path;
 
 /// Rows of the teacher, train, dev and rank split.
@@ -17,6 +18,22 @@ const WEAK: f64 = 0.45;
 /// Writes the problem `id`, such as `tiny@1`, to `dir`.
 pub(crate) fn write(dir: &Path, id: &str, kind: ItemKind) {
     write_problem(dir, &parts(id, kind)).unwrap();
+}
+
+/// The problem in the directory `problem` of a run, as the ledger's first event names it.
+pub(crate) fn opened(problem: &Problem) -> OpenedProblem {
+    let digests = problem.file_digests().unwrap().into_iter();
+    OpenedProblem {
+        id: problem.manifest().id.clone(),
+        directory: "problem".to_owned(),
+        kind: problem.about().kind,
+        practice: true,
+        commitments: problem.manifest().commitments.clone(),
+        anchors: problem.manifest().anchors.clone(),
+        files: digests
+            .map(|(path, digest)| (path.to_str().unwrap().to_owned(), digest))
+            .collect(),
+    }
 }
 
 /// All that the problem `id` is made of; another id makes other rows.

@@ -10,7 +10,7 @@ use super::workers::Workshop;
 use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
-use aar_core::case::{Decision, Suspicion};
+use aar_core::case::Decision;
 use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
@@ -19,7 +19,7 @@ use aar_core::problem::Split;
 use aar_hub::http;
 use aar_hub::hub::{Hub, HubSetup, NewCase};
 use aar_hub::snapshot;
-use aar_referee::{Machine, Referee, RefereeError, Testbed};
+use aar_referee::{Machine, Referee, RefereeError, Testbed, suspicions};
 use aar_sandbox::{Cancel, Sandbox};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::Cell;
@@ -48,11 +48,9 @@ const SESSIONS: u32 = 10;
 /// short for everything, the closing leaves something out.
 const LEAST_RESEARCH: f64 = 0.4;
 
-/// What the closing's two audits cost in replications of a baseline: 28 runs each of a method that
+/// What the closing's two audits cost in replications of a baseline: 32 runs each of a method that
 /// takes twice as long, where a replication has 16.
-const AUDITS: u32 = 7;
-/// The weight of a false claim to use the teacher: enough to be flagged, never to disqualify alone.
-const FALSE_CLAIM: f64 = 5.0;
+const AUDITS: u32 = 8;
 
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);
@@ -459,17 +457,16 @@ pub(super) fn audit(
             profile.words()
         ));
         let method = snapshot::method(&hub.snapshot_files(row.snapshot)?)?;
-        if row.group == Group::Study && profile.contradicts_claim(&method) {
-            hub.open_case(NewCase {
-                suspicion: Suspicion::FalseClaim,
-                researcher: hub.get_snapshot(row.snapshot)?.researcher,
-                snapshot: Some(row.snapshot),
-                weight: FALSE_CLAIM,
-                evidence: format!(
-                    "method.toml says claims_teacher = true; the audit says: {}",
-                    profile.words()
-                ),
-            })?;
+        if row.group == Group::Study {
+            for signal in suspicions(&profile, &method) {
+                hub.open_case(NewCase {
+                    suspicion: signal.suspicion,
+                    researcher: hub.get_snapshot(row.snapshot)?.researcher,
+                    snapshot: Some(row.snapshot),
+                    weight: signal.weight,
+                    evidence: signal.evidence,
+                })?;
+            }
         }
     }
     Ok(())

@@ -8,12 +8,13 @@ use aar_core::event::Event;
 use aar_core::id::{CaseId, EvaluationId, Name, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_core::row::Label;
-use aar_hub::Hub;
 use aar_hub::hub::NewCase;
+use aar_hub::{BASELINE, Hub};
 use aar_referee::behaviour::{
     Evaluated, Reproduction, Scored, Signal, Tried, choose_share, compare, dev_rank_gap, examine,
     picked_seeds,
 };
+use aar_stats::CorrectMatrix;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -120,7 +121,7 @@ impl<'a> Examiner<'a> {
                         files: self.hub.snapshot_files(*snapshot)?,
                         outputs: outputs.clone(),
                     };
-                    if researcher.as_str() != "baseline" {
+                    if researcher.as_str() != BASELINE {
                         for signal in examine(&latest, &self.history) {
                             self.open(researcher, *snapshot, signal)?;
                         }
@@ -188,7 +189,7 @@ impl<'a> Examiner<'a> {
         else {
             return Ok(());
         };
-        if dev.researcher.as_str() == "baseline" || !self.compared.insert(replication.snapshot) {
+        if dev.researcher.as_str() == BASELINE || !self.compared.insert(replication.snapshot) {
             return Ok(());
         }
         let testbed = self
@@ -199,22 +200,21 @@ impl<'a> Examiner<'a> {
         let Some(Event::StudyOpened { problems, .. }) = events.first() else {
             return Ok(());
         };
-        let scored = |split: Split, outputs: &[Vec<Label>]| -> Option<Scored> {
+        let scored = |split: Split, outputs: &[Vec<Label>]| -> Result<Option<Scored>> {
             let labels = testbed.problem().labels(split);
-            let anchors = problems.first()?.anchors.get(&split)?;
-            let right = |output: &Vec<Label>| {
-                let right = output.iter().zip(labels).filter(|(a, b)| a == b).count();
-                right as f64 / labels.len() as f64
+            let main = problems.first();
+            let Some(anchors) = main.and_then(|main| main.anchors.get(&split)) else {
+                return Ok(None);
             };
-            Some(Scored {
-                accuracies: outputs.iter().map(right).collect(),
+            Ok(Some(Scored {
+                accuracies: CorrectMatrix::score(outputs, labels)?.accuracies(),
                 rows: labels.len(),
                 middle: f64::midpoint(anchors.weak, anchors.ceiling),
-            })
+            }))
         };
         let rank = self.predictions(&replication.outputs)?;
-        let (dev_scored, rank) = (scored(Split::Dev, &dev.outputs), scored(Split::Rank, &rank));
-        if let (Some(on_dev), Some(on_rank)) = (dev_scored, rank)
+        let on_dev = scored(Split::Dev, &dev.outputs)?;
+        if let (Some(on_dev), Some(on_rank)) = (on_dev, scored(Split::Rank, &rank)?)
             && let Some(signal) = dev_rank_gap(&on_dev, &on_rank)
         {
             self.open(&dev.researcher, replication.snapshot, signal)?;

@@ -4,16 +4,18 @@ use crate::program::AAR;
 use crate::tiny;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::audit::{Profile, Trait};
+use aar_core::case::Suspicion;
 use aar_core::event::OpenedProblem;
 use aar_core::family::Family;
 use aar_core::id::Seed;
 use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
 use aar_core::problem::{ItemKind, Split};
+use aar_core::row::Item;
 use aar_core::study::Study;
 use aar_hub::{Hub, HubSetup};
 use aar_lab::builtin::{BASELINES, PUBLISHED};
 use aar_problem::Problem;
-use aar_referee::{Machine, Referee, Testbed, recompute};
+use aar_referee::{Machine, Referee, Testbed, recompute, suspicions};
 use aar_sandbox::{Cancel, Isolation, Launcher, Sandbox};
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +30,10 @@ struct Court {
     hub: Arc<Hub>,
     referee: Referee,
     main: OpenedProblem,
-    /// A `sed` script that answers each sealed row: what no method should have.
+    /// A `sed` script that answers each sealed row by its id: what no method should have.
     stolen: String,
+    /// The same by the row's prompt, as somebody would who can read the answer off the text.
+    oracle: String,
 }
 
 impl Court {
@@ -42,19 +46,8 @@ impl Court {
         let mut problem = Problem::open(&directory).unwrap();
         let seeds: Vec<Seed> = (1..=5).map(Seed).collect();
         let anchors = aar_lab::anchors::measure_anchors(&problem, &seeds).unwrap();
-        problem.set_anchors(anchors.clone()).unwrap();
-        let digests = problem.file_digests().unwrap().into_iter();
-        let main = OpenedProblem {
-            id: problem.manifest().id.clone(),
-            directory: "problem".to_owned(),
-            kind: problem.about().kind,
-            practice: true,
-            commitments: problem.manifest().commitments.clone(),
-            anchors,
-            files: digests
-                .map(|(path, digest)| (path.to_str().unwrap().to_owned(), digest))
-                .collect(),
-        };
+        problem.set_anchors(anchors).unwrap();
+        let main = tiny::opened(&problem);
         let place = |name: &str| home.path().join(name);
         let testbed = Testbed::open(&directory, &place("weak"), &place("sealed")).unwrap();
         let setup = HubSetup {
@@ -73,6 +66,15 @@ impl Court {
             format!("s/.*\"id\":\"{id}\".*/{answer}/\nt\n")
         });
         let stolen = stolen.collect();
+        let texts = problem.table(Split::Rank).rows.iter();
+        let oracle = texts.zip(problem.labels(Split::Rank)).map(|(row, &label)| {
+            let Item::Pair { prompt, .. } = &row.item else {
+                return String::new();
+            };
+            let answer = format!("{{\"id\":\"\\1\",\"label\":{}}}", u8::from(label));
+            format!("s/.*\"id\":\"\\([0-9a-f]*\\)\".*\"prompt\":\"{prompt}\".*/{answer}/\nt\n")
+        });
+        let oracle = oracle.collect();
         let snapshots = place("snapshots");
         fs::create_dir(&snapshots).unwrap();
         let sandbox = Sandbox::new(Launcher::at(AAR), Isolation::Required);
@@ -92,6 +94,7 @@ impl Court {
             referee,
             main,
             stolen,
+            oracle,
         }
     }
 
@@ -120,7 +123,8 @@ impl Court {
     }
 
     fn script(&self, name: &str, script: &str) -> (Profile, Method) {
-        let files = [("run.sh", script), ("stolen", &self.stolen)];
+        let (stolen, oracle) = (&self.stolen, &self.oracle);
+        let files = [("run.sh", script), ("stolen", stolen), ("oracle", oracle)];
         self.profile(name, &["/bin/sh", "run.sh"], &files)
     }
 }
@@ -146,12 +150,27 @@ fn profiles_tell_honest_methods_from_stolen_labels_order_and_pool() {
         ),
         "{honest:#?}"
     );
-    assert!(!honest.contradicts_claim(&method));
+    assert!(suspicions(&honest, &method).is_empty());
+    let garbled = honest
+        .evidence
+        .iter()
+        .find(|one| one.check == "garbled-texts");
+    let same = garbled.and_then(|one| one.agreement);
+    assert_eq!(same, Some(1.0), "a recipe reads activations: {honest:#?}");
 
     let (thief, method) = court.script("thief", LOOKUP);
     assert!(thief.has(Trait::TeacherFree), "{thief:#?}");
     assert!(thief.has(Trait::AboveCeiling), "{thief:#?}");
     assert!(thief.contradicts_claim(&method));
+
+    // Knows the answer to each text, and needs no id, no teacher and no activations for it.
+    let (oracle, method) = court.script("oracle", &LOOKUP.replace("stolen", "oracle"));
+    assert!(oracle.has(Trait::ReadsTexts), "{oracle:#?}");
+    let suspected: Vec<Suspicion> = suspicions(&oracle, &method)
+        .into_iter()
+        .map(|signal| signal.suspicion)
+        .collect();
+    assert_eq!(suspected, [Suspicion::FalseClaim, Suspicion::TextOracle]);
 
     // Takes the second option, whatever is in it.
     let always = r#"sed 's/.*"id":"\([0-9a-f]*\)".*/{"id":"\1","label":1}/' \
@@ -161,6 +180,7 @@ fn profiles_tell_honest_methods_from_stolen_labels_order_and_pool() {
         ordered.has(Trait::TeacherUnclear) && ordered.has(Trait::OrderBiased),
         "{ordered:#?}"
     );
+    assert!(!ordered.has(Trait::ReadsTexts), "{ordered:#?}");
     assert!(
         !ordered.contradicts_claim(&method),
         "unclear is no contradiction"
