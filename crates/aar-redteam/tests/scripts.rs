@@ -169,7 +169,7 @@ fn what_a_snippet_does_and_what_is_claimed_of_it_are_compared_without_a_model() 
         .iter()
         .map(|row| Row {
             id: row.item.id(),
-            group: row.group.clone(),
+            group: row.group.clone().into(),
             item: row.item.clone(),
             consistency_key: None,
         })
