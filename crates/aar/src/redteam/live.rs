@@ -47,6 +47,8 @@ pub(crate) fn attack(
         minutes: size.minutes,
         researchers: players.iter().map(|player| player.names).sum(),
         replication_seeds: size.replication_seeds,
+        // Most runs hand in a vector and take longer to be set up than to compute.
+        slots: 2 * std::thread::available_parallelism().map_or(1, usize::from),
         budget: Budget {
             evaluations: size.evaluations,
             experiments: 20,
