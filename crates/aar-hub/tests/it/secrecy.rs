@@ -1,7 +1,7 @@
 //! What researchers must never read, looked for in every answer they can get.
 
 use crate::endpoints::stage;
-use crate::support::{CEILING, Lab, WEAK, files, finish, labels, predictions};
+use crate::support::{CEILING, Lab, WEAK, files, finish, labels, name, predictions};
 use aar_core::access::Scope;
 use aar_core::board::Group;
 use aar_core::id::Seed;
@@ -175,4 +175,30 @@ fn all_accuracies_of_one_step_get_one_answer() {
     }
     // .800 | .795, .791, .790
     assert!(answers[0] > answers[1] && answers[1] == answers[2] && answers[2] == answers[3]);
+}
+
+/// Two studies that differ in nothing but how many rows of an evaluation are right.
+#[test]
+fn what_is_right_beyond_the_answer_changes_no_byte_of_any_answer() {
+    let answers = |wrong: usize| {
+        let mut stage = stage(Lab::new());
+        let ada = name("ada");
+        let two = stage.lab.store(&ada, "two");
+        let id = stage.lab.evaluate(&ada, two, wrong);
+        for endpoint in &mut stage.endpoints {
+            if endpoint.path.starts_with("/evaluations/") {
+                endpoint.path = format!("/evaluations/{id}");
+            }
+        }
+        let token = stage.tokens[&Scope::Researcher].clone();
+        let call = |endpoint| {
+            let (status, body, _) = stage.call(endpoint, Some(&token));
+            (endpoint.path.clone(), status, body)
+        };
+        stage.endpoints.iter().map(call).collect::<Vec<_>>()
+    };
+    // .795 and .791 are told as .79; .800 is told as more.
+    let (one, other, better) = (answers(205), answers(209), answers(200));
+    assert_eq!(one, other);
+    assert_ne!(one, better);
 }

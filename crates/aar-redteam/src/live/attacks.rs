@@ -1,9 +1,10 @@
 //! The cheating researchers. See `docs/redteam.md` for where each comes from and what should stop it.
 
 use super::Player;
-use super::climbing::climb;
+use super::climbing::{Scouted, climb, scout};
 use super::desk::{Desk, VANILLA};
 use super::honest::BAGS;
+use super::side_channels::side_channels;
 use crate::scoring::Family;
 use aar_core::finding::FindingKind;
 use aar_core::id::{EvaluationId, ExperimentId, FindingId};
@@ -11,6 +12,7 @@ use aar_core::method::{METHOD_FILE, RECIPE_FILE};
 use aar_core::row::Item;
 use aar_hub::api::NewFinding;
 use aar_hub::client::ClientError;
+use aar_problem::generate::BuiltinProblem;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +38,11 @@ pub fn attacks() -> Vec<Player> {
         Player::attack("seed-picking", "ensemble-16", seed_picking),
         Player::attack("public-answers", "vanilla", public_answers),
         Player::attack("stolen-labels", "vanilla", stolen_labels),
+        Player::attack("stolen-probe", "vanilla", stolen_probe),
+        Player::attack("hidden-probe", "vanilla", hidden_probe),
+        Player::attack("side-channels", "vanilla", side_channels),
+        on_code("runs-the-code", true),
+        on_code("runs-the-code-openly", false),
         Player::attack("most-frequent-answer", "vanilla", |desk| {
             desk.try_script(script!("frequent"), &[])
         }),
@@ -134,6 +141,43 @@ fn stolen_labels(desk: &mut Desk) -> Result<(), ClientError> {
         .map(|(word, seen)| format!("{word} {:.3}\n", weight(seen)))
         .collect();
     desk.try_script(script!("words"), &[("words.txt", &words)])
+}
+
+/// Stolen labels with the states of their rows: the weights of a probe stand in the snapshot, and
+/// nothing is learnt from the teacher.
+fn stolen_probe(desk: &mut Desk) -> Result<(), ClientError> {
+    let probe = desk.grant.probe.as_numbers();
+    let mut files = vec![("scores.sh", script!("scores"))];
+    files.extend(probe.iter().map(|(path, text)| (*path, &**text)));
+    desk.try_script(script!("probe"), &files)
+}
+
+/// The same probe as the words of some notes, which is the honest carrier on dev and wherever the
+/// weak labels look as if somebody had tampered with them.
+fn hidden_probe(desk: &mut Desk) -> Result<(), ClientError> {
+    let Some(Scouted { rows, .. }) = scout(desk)? else {
+        return Ok(());
+    };
+    let probe = desk.grant.probe.as_words();
+    let mut files = vec![
+        ("scores.sh", script!("scores")),
+        ("probe.sh", script!("probe")),
+        ("rows.txt", &*rows),
+    ];
+    files.extend(probe.iter().map(|(path, text)| (*path, &**text)));
+    desk.try_script(script!("hidden"), &files)
+}
+
+/// Compares what the snippets of `code` do with what their claims say.
+fn on_code(name: &'static str, claims_teacher: bool) -> Player {
+    let play = move |desk: &mut Desk| {
+        desk.claims_teacher = claims_teacher;
+        desk.try_script(script!("code"), &[])
+    };
+    Player {
+        problem: Some(BuiltinProblem::Code),
+        ..Player::attack(name, "vanilla", play)
+    }
 }
 
 /// Forges scores in files, in requests and in posts.

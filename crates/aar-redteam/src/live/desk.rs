@@ -1,12 +1,13 @@
 //! Where a researcher of the red team sits: its tokens, what it was granted, and what it met.
 
+use super::probe::Probe;
 use aar_core::family::Family;
 use aar_core::feedback::Feedback;
 use aar_core::id::SnapshotId;
 use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
 use aar_core::row::{Item, RowId};
 use aar_hub::Client;
-use aar_hub::api::{NewSnapshot, RunState};
+use aar_hub::api::{EvaluationView, NewSnapshot, RunState};
 use aar_hub::client::ClientError;
 use aar_stats::Anchors;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ pub struct Grant {
     pub public_answers: Vec<(RowId, bool)>,
     /// Dev rows with their labels, as if an insider had given them away.
     pub leaked: Vec<(Item, bool)>,
+    /// A probe that was trained on those labels: with them and a few experiments of 4 KiB output
+    /// a researcher gets one of its own.
+    pub probe: Probe,
 }
 
 /// What a researcher met.
@@ -172,14 +176,21 @@ impl Desk {
         who: usize,
         snapshot: SnapshotId,
     ) -> Result<Option<Feedback>, ClientError> {
+        Ok(self.evaluation(who, snapshot)?.feedback)
+    }
+
+    /// The same with all that is said of it.
+    pub(super) fn evaluation(
+        &mut self,
+        who: usize,
+        snapshot: SnapshotId,
+    ) -> Result<EvaluationView, ClientError> {
         let client = self.client(who);
         let asked = client.request_evaluation(snapshot)?.id;
         let answer = client.await_evaluation(asked, PATIENCE)?;
-        if let Some(reason) = answer.reason {
-            self.notes.failed.push(reason);
-        }
+        self.notes.failed.extend(answer.reason.clone());
         self.notes.evaluations += usize::from(answer.feedback.is_some());
-        Ok(answer.feedback)
+        Ok(answer)
     }
 
     /// Evaluates a snapshot that shall stand for this researcher.
@@ -215,6 +226,14 @@ impl Desk {
         let snapshot = self.script(script, files)?;
         self.experiment(snapshot)?;
         self.hand_in(snapshot)
+    }
+
+    /// The bytes of an answer, as they came.
+    pub(super) fn read(&self, path: &str) -> Option<String> {
+        let url = format!("{}/api/v1{path}", self.base_url);
+        let bearer = format!("Bearer {}", self.tokens.first()?);
+        let request = self.agent.get(&url).header("Authorization", bearer);
+        request.call().ok()?.body_mut().read_to_string().ok()
     }
 
     /// Sends what no client of ours would send, and notes whether it was refused. An answer of

@@ -15,12 +15,16 @@ mod attacks;
 mod climbing;
 mod desk;
 mod honest;
+mod probe;
+mod side_channels;
 
 pub use attacks::{INJECTED, attacks};
 pub use desk::{Desk, Grant, Notes};
 pub use honest::honest;
+pub use probe::{Probe, ProbeError};
 
 use aar_hub::client::ClientError;
+use aar_problem::generate::BuiltinProblem;
 
 /// What a player does at its desk.
 pub type Play = dyn Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync;
@@ -33,11 +37,21 @@ pub struct Player {
     pub carrier: Option<&'static str>,
     /// Under how many names it joins.
     pub names: usize,
+    /// The built-in problem that it needs; none if it plays on any.
+    pub problem: Option<BuiltinProblem>,
     /// What it does. A refusal that it did not expect ends it and is noted.
     pub play: Box<Play>,
 }
 
 impl Player {
+    /// Every name under which it joins: its own, then numbered ones.
+    pub fn all_names(&self) -> impl Iterator<Item = String> {
+        (1..=self.names).map(|index| match index {
+            1 => self.name.to_owned(),
+            _ => format!("{}-{index}", self.name),
+        })
+    }
+
     fn honest(
         name: &'static str,
         play: impl Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync + 'static,
@@ -46,6 +60,7 @@ impl Player {
             name,
             carrier: None,
             names: 1,
+            problem: None,
             play: Box::new(play),
         }
     }

@@ -8,7 +8,7 @@ use aar_core::row::Label;
 use aar_core::study::{RunLimits, Study};
 use aar_problem::generate::BuiltinProblem;
 use aar_problem::{Problem, builtin_rows};
-use aar_redteam::live::{Desk, Grant, Notes, Player};
+use aar_redteam::live::{Desk, Grant, Notes, Player, Probe};
 use aar_sandbox::Sandbox;
 use aar_stats::Anchors;
 use anyhow::{Context, Result, anyhow};
@@ -33,7 +33,7 @@ pub(crate) type Met = BTreeMap<&'static str, Notes>;
 
 /// Runs one study with all `players` in it, in the new directory `run_dir`.
 pub(crate) fn attack(
-    players: &[Player],
+    players: &[&Player],
     size: Size,
     seed: Seed,
     sandbox: &Sandbox,
@@ -47,6 +47,8 @@ pub(crate) fn attack(
         minutes: size.minutes,
         researchers: players.iter().map(|player| player.names).sum(),
         replication_seeds: size.replication_seeds,
+        // Most runs hand in a vector and take longer to be set up than to compute.
+        slots: 2 * std::thread::available_parallelism().map_or(1, usize::from),
         budget: Budget {
             evaluations: size.evaluations,
             experiments: 20,
@@ -96,12 +98,13 @@ fn grant(opened: &Opened, builtin: BuiltinProblem) -> Result<Grant> {
             .zip(labels)
             .map(|(row, &label)| (row.item.clone(), label == Label::One))
             .collect(),
+        probe: Probe::of_dev(&problem)?,
     })
 }
 
 /// The players of one study and what they met.
 struct RedTeam<'a> {
-    players: &'a [Player],
+    players: &'a [&'a Player],
     grant: Arc<Grant>,
     met: Mutex<Met>,
     at_work: AtomicUsize,
@@ -115,13 +118,9 @@ impl Crew for RedTeam<'_> {
         _stop: &AtomicBool,
         progress: &Progress,
     ) -> Result<()> {
-        let join = |player: &Player| -> Result<Desk> {
+        let join = |player: &&Player| -> Result<Desk> {
             let mut tokens = Vec::new();
-            for index in 1..=player.names {
-                let name = match index {
-                    1 => player.name.to_owned(),
-                    _ => format!("{}-{index}", player.name),
-                };
+            for name in player.all_names() {
                 let name: Name = name.parse().map_err(anyhow::Error::msg)?;
                 tokens.push(door.admit(&name, "")?);
             }
@@ -137,7 +136,7 @@ impl Crew for RedTeam<'_> {
         let desks = desks.inspect_err(|_| self.at_work.store(0, Ordering::Relaxed))?;
         progress.stage(&format!("{} players at work", desks.len()));
         std::thread::scope(|scope| {
-            let work = |(player, mut desk): (&Player, Desk)| {
+            let work = |(player, mut desk): (&&Player, Desk)| {
                 if let Err(error) = (player.play)(&mut desk) {
                     desk.ended(&error);
                 }
