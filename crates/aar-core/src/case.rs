@@ -72,11 +72,15 @@ pub enum Suspicion {
     /// It is better than a student of true labels, and its answers come from the texts by rule: from
     /// no teacher, and not from the strong model.
     TextOracle,
+    /// It is better than a student of true labels, where nothing is left out.
+    AboveCeiling,
+    /// Run again twice with one seed, it gave three different outputs.
+    NotDeterministic,
 }
 
 impl Suspicion {
     /// Every suspicion.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Honeytoken,
         Self::NotReproducible,
         Self::StolenLabels,
@@ -94,6 +98,8 @@ impl Suspicion {
         Self::SeedPicking,
         Self::FalseClaim,
         Self::TextOracle,
+        Self::AboveCeiling,
+        Self::NotDeterministic,
     ];
 
     /// Its word in ledger, tables and index.
@@ -117,6 +123,8 @@ impl Suspicion {
             Self::SeedPicking => "seed_picking",
             Self::FalseClaim => "false_claim",
             Self::TextOracle => "text_oracle",
+            Self::AboveCeiling => "above_ceiling",
+            Self::NotDeterministic => "not_deterministic",
         }
     }
 

@@ -64,18 +64,20 @@ pub fn rulings(cases: &[Case], end: bool) -> Vec<(CaseId, Decision)> {
     for case in cases.iter().filter(|case| !by_person(case)) {
         // What a person cleared is no evidence in other cases.
         let cleared = |other: &Case| by_person(other) && other.verdict() == Some(Verdict::Clean);
-        let others = || {
-            cases
-                .iter()
-                .filter(|other| other.researcher == case.researcher && !cleared(other))
-        };
+        let standing = || cases.iter().filter(|other| !cleared(other));
         // A proof against one snapshot says nothing about the others of its author.
-        let researcher = sum(others().filter(|other| !other.suspicion.is_proof()));
+        let researcher = sum(standing()
+            .filter(|other| other.researcher == case.researcher && !other.suspicion.is_proof()));
+        // Evidence about a snapshot adds up whoever stored it and whoever had it scored.
         let snapshot = match case.snapshot {
-            Some(_) => sum(others().filter(|other| other.snapshot == case.snapshot)),
+            Some(_) => sum(standing().filter(|other| other.snapshot == case.snapshot)),
             None => case.weight,
         };
-        let verdict = verdict_of(snapshot, researcher);
+        let mut verdict = verdict_of(snapshot, researcher);
+        // Words in posts are no reason to take methods off the board.
+        if case.snapshot.is_none() && !case.suspicion.is_proof() {
+            verdict = verdict.min(Verdict::Flagged);
+        }
         let stands = case.verdict();
         if verdict > stands.unwrap_or(Verdict::Clean) || (end && stands.is_none()) {
             let reason = if case.suspicion.is_proof() {
@@ -139,22 +141,40 @@ impl Withdrawn {
 
 /// The snapshots that the standing decisions of these events withdraw, and their descendants.
 ///
-/// A case without a snapshot, once disqualified, withdraws all that its researcher stored. A
-/// decision that a person overruled withdraws nothing any more.
+/// A case without a snapshot, once disqualified, withdraws what its researcher stored, unless somebody
+/// else had it scored or nominated it: the same files are one snapshot, named after whoever stored
+/// them first, and nobody may burn others' work by burning himself. A decision that a person
+/// overruled withdraws nothing any more.
 #[must_use]
 pub fn withdrawn<'a>(events: impl IntoIterator<Item = &'a Event> + Clone) -> Withdrawn {
     let mut parents: Vec<(SnapshotId, &Name, &[SnapshotId])> = Vec::new();
+    let mut used: BTreeSet<(SnapshotId, &Name)> = BTreeSet::new();
     for event in events.clone() {
-        if let Event::SnapshotStored {
-            snapshot,
-            researcher,
-            parents: from,
-            ..
-        } = event
-        {
-            parents.push((*snapshot, researcher, from));
+        match event {
+            Event::SnapshotStored {
+                snapshot,
+                researcher,
+                parents: from,
+                ..
+            } => parents.push((*snapshot, researcher, from)),
+            Event::EvaluationRequested {
+                snapshot,
+                researcher,
+                ..
+            }
+            | Event::Nominated {
+                snapshot,
+                researcher,
+            } => {
+                used.insert((*snapshot, researcher));
+            }
+            _ => {}
         }
     }
+    let by_others = |snapshot: SnapshotId, author: &Name| {
+        used.iter()
+            .any(|(one, who)| *one == snapshot && *who != author)
+    };
     let mut withdrawn = Withdrawn::default();
     for case in cases(events) {
         if case.verdict() != Some(Verdict::Disqualified) {
@@ -163,6 +183,7 @@ pub fn withdrawn<'a>(events: impl IntoIterator<Item = &'a Event> + Clone) -> Wit
         let of_researcher = parents
             .iter()
             .filter(|(_, author, _)| case.snapshot.is_none() && **author == case.researcher)
+            .filter(|(snapshot, author, _)| !by_others(*snapshot, author))
             .map(|(snapshot, _, _)| *snapshot);
         for snapshot in case.snapshot.into_iter().chain(of_researcher) {
             withdrawn.snapshots.entry(snapshot).or_insert(case.id);

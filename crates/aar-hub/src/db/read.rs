@@ -412,20 +412,29 @@ pub(crate) fn audits(db: &Connection) -> Result<Vec<Audit>> {
     all(db, sql, [], |row| json(row.get(0)?))
 }
 
-/// How many claims of a researcher were replicated on a problem, those that failed included.
+/// How many snapshots that a researcher stored or had scored were replicated on a problem, those
+/// that failed included.
 pub(crate) fn claims_replicated(
     db: &Connection,
     problem: &ProblemId,
     researcher: &Name,
 ) -> Result<u64> {
-    let sql = "SELECT COUNT(*) FROM (
+    let sql = "SELECT COUNT(DISTINCT o.snapshot) FROM (
                    SELECT snapshot FROM replications WHERE problem = ?1
                    UNION ALL SELECT snapshot FROM failed_replications WHERE problem = ?1
-               ) o JOIN snapshots s ON s.id = o.snapshot WHERE s.researcher = ?2";
+               ) o JOIN snapshots s ON s.id = o.snapshot
+               LEFT JOIN evaluations e ON e.snapshot = o.snapshot AND e.state = 'good'
+               WHERE s.researcher = ?2 OR e.researcher = ?2";
     let count = db.query_row(sql, (problem.to_string(), researcher.as_str()), |row| {
         row.get(0)
     })?;
     unsigned(count)
+}
+
+/// Who stored a snapshot.
+pub(crate) fn author(db: &Connection, snapshot: SnapshotId) -> Result<Option<Name>> {
+    let sql = "SELECT researcher FROM snapshots WHERE id = ?1";
+    one(db, sql, [snapshot.to_string()], |row| parsed(row, 0))
 }
 
 pub(crate) fn group_word(group: Group) -> &'static str {

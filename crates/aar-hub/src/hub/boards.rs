@@ -9,7 +9,7 @@ use crate::score;
 use aar_core::audit::{Audit, AuditRuns, Counterfactual};
 use aar_core::board::{Decision, Group, Replication};
 use aar_core::event::{Event, OpenedProblem};
-use aar_core::id::{ProblemId, ReplicationId, Seed, SnapshotId};
+use aar_core::id::{Name, ProblemId, ReplicationId, Seed, SnapshotId};
 use aar_core::row::Label;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,8 +70,9 @@ impl Hub {
         Ok(self.claims()?.into_iter().next())
     }
 
-    /// All claims that no replication has answered yet, best first. Those of a researcher whose
-    /// replications are spent are not among them.
+    /// All claims that no replication has answered yet, best first. A replication counts for who
+    /// stored the snapshot and for who had it scored, so that a second name is no second budget; a
+    /// claim falls away when both have spent theirs, so that nobody can use up another's.
     ///
     /// # Errors
     /// If the index cannot be read.
@@ -81,7 +82,12 @@ impl Hub {
         let most = self.study().budget.replications;
         let mut claims = Vec::new();
         for claim in read::open_claims(&db, main)? {
-            if read::claims_replicated(&db, main, &claim.researcher)? < most {
+            let author = read::author(&db, claim.snapshot)?;
+            let has_left = |who: &Name| -> Result<bool> {
+                Ok(read::claims_replicated(&db, main, who)? < most)
+            };
+            let authors = author.as_ref().map(has_left).transpose()?;
+            if authors == Some(true) || has_left(&claim.researcher)? {
                 claims.push(claim);
             }
         }

@@ -13,6 +13,7 @@ mod forum;
 mod ladder;
 mod ledger;
 mod nominations;
+mod others;
 mod queue;
 mod recovery;
 mod round;

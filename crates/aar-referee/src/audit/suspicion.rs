@@ -17,6 +17,10 @@ const WEIGHT: f64 = 5.0;
 /// accuracy, and on all rows it beats the strong model trained on true labels. So neither the teacher
 /// nor the strong model gives the answers: something in the texts does, by a rule. It may run the
 /// code that a row shows, or know the rows from elsewhere. A rule need not be a cheat, so people look.
+///
+/// *Above the ceiling*, on all rows, of whatever else: a student of weak labels has no business there.
+/// A method that carries answers, and behaves when it sees that the labels were changed, shows nothing
+/// else; yet the ceiling is one linear probe, and a better student can be better.
 #[must_use]
 pub fn suspicions(profile: &Profile, method: &Method) -> Vec<Signal> {
     let mut found = Vec::new();
@@ -33,12 +37,19 @@ pub fn suspicions(profile: &Profile, method: &Method) -> Vec<Signal> {
             "method.toml says claims_teacher = true",
         );
     }
-    if profile.has(Trait::TeacherFree) && profile.has(Trait::ReadsTexts) && above_ceiling(profile) {
-        suspect(
-            Suspicion::TextOracle,
-            "the answers come from the texts, not from the teacher, and are better than those of \
-             the strong model trained on true labels",
-        );
+    if above_ceiling(profile) {
+        if profile.has(Trait::TeacherFree) && profile.has(Trait::ReadsTexts) {
+            suspect(
+                Suspicion::TextOracle,
+                "the answers come from the texts, not from the teacher, and are better than those \
+                 of the strong model trained on true labels",
+            );
+        } else {
+            suspect(
+                Suspicion::AboveCeiling,
+                "the answers are better than those of the strong model trained on true labels",
+            );
+        }
     }
     found
 }

@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// How often the ledger is looked through.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// The weight of a method that never gives the same output: shown to people, who cannot rely on its row.
+const UNSTEADY: f64 = 5.0;
+
 /// What was looked at already.
 pub(crate) struct Examiner<'a> {
     hub: &'a Hub,
@@ -147,38 +150,56 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
-    /// Two seeds at most: the second only if the first gave something else.
+    /// Two seeds at most: the second only if the first gave something else. A method that gives its
+    /// recorded output neither time is run once more: if it then gives what it just gave, the
+    /// record came from something else; if not, it is one that never gives the same.
     fn run_again(&self, recorded: &Recorded) -> Result<()> {
-        let mut different = Vec::new();
+        let again = |seed| {
+            let Recorded {
+                researcher,
+                snapshot,
+                ..
+            } = recorded;
+            self.workshop.run_again(researcher, *snapshot, seed)
+        };
+        let (mut agreements, mut steady) = (Vec::new(), true);
         for (&seed, output) in recorded.seeds.iter().zip(&recorded.outputs).take(2) {
-            let Some(again) =
-                self.workshop
-                    .run_again(&recorded.researcher, recorded.snapshot, seed)?
-            else {
+            let Some(first) = again(seed)? else {
                 // It failed this time; a slow machine can do that to an honest method.
                 return Ok(());
             };
-            let (agreement, verdict) = compare(output, &again);
+            let (agreement, verdict) = compare(output, &first);
             self.hub
-                .record_rerun(recorded.evaluation, seed, &again, agreement)?;
+                .record_rerun(recorded.evaluation, seed, &first, agreement)?;
             if verdict != Reproduction::Different {
                 return Ok(());
             }
-            different.push(format!("{agreement:.3}"));
-        }
-        if different.len() == 2 {
-            let signal = Signal {
-                suspicion: Suspicion::NotReproducible,
-                weight: PROOF,
-                evidence: format!(
-                    "evaluation {} was run again on two seeds; the share of rows that agree: {}",
-                    recorded.evaluation,
-                    different.join(", ")
-                ),
+            let Some(second) = again(seed)? else {
+                return Ok(());
             };
-            self.open(&recorded.researcher, recorded.snapshot, signal)?;
+            steady &= compare(&first, &second).1 == Reproduction::Same;
+            agreements.push(format!("{agreement:.3}"));
         }
-        Ok(())
+        if agreements.len() < 2 {
+            return Ok(());
+        }
+        let (suspicion, weight, what) = if steady {
+            let what = "gave the same both times, and not what is recorded";
+            (Suspicion::NotReproducible, PROOF, what)
+        } else {
+            let what = "gave something else each time";
+            (Suspicion::NotDeterministic, UNSTEADY, what)
+        };
+        let signal = Signal {
+            suspicion,
+            weight,
+            evidence: format!(
+                "evaluation {} was run again on two seeds and {what}; the share of rows that agree: {}",
+                recorded.evaluation,
+                agreements.join(", ")
+            ),
+        };
+        self.open(&recorded.researcher, recorded.snapshot, signal)
     }
 
     fn compare_splits(&mut self, replication: &Replication, events: &[Event]) -> Result<()> {
