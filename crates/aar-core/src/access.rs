@@ -13,7 +13,7 @@ pub enum Scope {
     ReadOnly,
     /// Reads claims and replications as well.
     Referee,
-    /// Reads everything that the hub's HTTP face offers.
+    /// Reads everything that the hub's HTTP face offers, and decides about cases.
     Admin,
     /// Opens nothing: a decoy that lies where no honest method looks. Its use proves that its
     /// holder looked there.

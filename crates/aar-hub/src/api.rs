@@ -1,15 +1,20 @@
 //! The values that cross the HTTP interface, the same for hub and client.
 //!
 //! None of them has a field for an accuracy, a replication's figure or a label: what is not here
-//! cannot be sent by accident.
+//! cannot be sent by accident. The evidence of cases may speak of figures; only the study's owner is
+//! shown it.
 
 use aar_core::access::Scope;
 use aar_core::budget::{Budget, Spent};
+use aar_core::case::{self, Case};
+use aar_core::digest::Digest;
+use aar_core::event::Event;
 use aar_core::family::Family;
 use aar_core::feedback::{Feedback, FeedbackPolicy};
 use aar_core::finding::FindingKind;
 use aar_core::id::{
-    CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, ReplicationId, SnapshotId,
+    CaseId, CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, ReplicationId,
+    SnapshotId,
 };
 use aar_core::problem::ItemKind;
 use serde::{Deserialize, Serialize};
@@ -469,4 +474,59 @@ pub struct ResearcherView {
     pub direction: String,
     /// Its budget.
     pub budget: BudgetView,
+}
+
+/// The cases of a study and what follows from them, for the study's owner.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaseBook {
+    /// Every case with the decision that stands, in the order of their numbers.
+    #[schema(value_type = Vec<Object>)]
+    pub cases: Vec<Case>,
+    /// How many snapshots are off the board.
+    pub withdrawn: u64,
+    /// How many others were made from them.
+    pub descendants: u64,
+}
+
+impl CaseBook {
+    /// What a ledger's events say.
+    #[must_use]
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event> + Clone) -> Self {
+        let gone = case::withdrawn(events.clone());
+        Self {
+            cases: case::cases(events),
+            withdrawn: gone.snapshots.len() as u64,
+            descendants: gone.descendants.len() as u64,
+        }
+    }
+}
+
+/// A person's decision about a case.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDecision {
+    /// `clean`, `flagged` or `disqualified`.
+    #[schema(value_type = String)]
+    pub verdict: case::Verdict,
+    /// Who decides.
+    #[schema(value_type = String)]
+    pub judge: Name,
+    /// Why, 1 to 2,000 characters; it stays in the ledger.
+    pub reason: String,
+}
+
+/// A decision that is in the ledger.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decided {
+    /// The case.
+    #[schema(value_type = u64)]
+    pub case: CaseId,
+    /// What was decided.
+    #[schema(value_type = String)]
+    pub verdict: case::Verdict,
+    /// The hash of the decision's entry in the ledger.
+    #[schema(value_type = String)]
+    pub head: Digest,
 }

@@ -1,12 +1,13 @@
 //! The researchers' side of the HTTP interface: a blocking client with a method for each endpoint.
 
 use crate::api::{
-    BudgetView, CommentView, ErrorBody, EvaluationView, ExperimentView, FindingView, Leaderboard,
-    Me, NewComment, NewEvaluation, NewExperiment, NewFinding, NewSnapshot, NewVote, Nomination,
-    Provisional, ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
+    BudgetView, CaseBook, CommentView, Decided, ErrorBody, EvaluationView, ExperimentView,
+    FindingView, Leaderboard, Me, NewComment, NewDecision, NewEvaluation, NewExperiment,
+    NewFinding, NewSnapshot, NewVote, Nomination, Provisional, ReplicationView, ResearcherView,
+    SnapshotView, StoredSnapshot, StudyView, Thread,
 };
 use crate::http::{BASE, MAX_WAIT};
-use aar_core::id::{EvaluationId, ExperimentId, FindingId, SnapshotId};
+use aar_core::id::{CaseId, EvaluationId, ExperimentId, FindingId, SnapshotId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -314,6 +315,22 @@ impl Client {
     /// See [`ClientError`].
     pub fn researchers(&self) -> Result<Vec<ResearcherView>> {
         self.get("/researchers")
+    }
+
+    /// All cases. For an admin's token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn cases(&self) -> Result<CaseBook> {
+        self.get("/cases")
+    }
+
+    /// Decides a case as a person. For an admin's token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn decide_case(&self, id: CaseId, new: &NewDecision) -> Result<Decided> {
+        self.post(&format!("/cases/{id}/decisions"), new)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {

@@ -14,7 +14,7 @@
 use aar_core::digest::Digest;
 use aar_core::event::Event;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -81,13 +81,32 @@ pub struct Opened {
     pub cut: u64,
 }
 
+/// Where a reader of a growing ledger stopped. The default is its beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bookmark {
+    seq: u64,
+    head: Digest,
+    /// How many bytes of the file were read.
+    length: u64,
+}
+
+impl Default for Bookmark {
+    fn default() -> Self {
+        Self {
+            seq: 0,
+            head: Digest::ZERO,
+            length: 0,
+        }
+    }
+}
+
 /// The ledger, open for appending.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
     file: File,
-    seq: u64,
-    head: Digest,
+    /// Behind the last entry.
+    end: Bookmark,
     broken: bool,
 }
 
@@ -115,8 +134,7 @@ impl Ledger {
         Ok(Self {
             path: path.to_owned(),
             file,
-            seq: 0,
-            head: Digest::ZERO,
+            end: Bookmark::default(),
             broken: false,
         })
     }
@@ -143,15 +161,15 @@ impl Ledger {
             .rposition(|&b| b == b'\n')
             .map_or(0, |at| at + 1);
         let (lines, tail) = bytes.split_at(whole);
-        let entries = verify(lines).map_err(fault)?;
-        let head = entries.last().map_or(Digest::ZERO, |entry| entry.hash);
-        let seq = entries.len() as u64;
+        let mut end = Bookmark::default();
+        let entries = read_on(lines, &mut end).map_err(fault)?;
+        let next = end.seq + 1;
         if let Some((_, but_last)) = tail.split_last()
-            && parse_line(but_last, seq + 1, head).is_ok()
+            && parse_line(but_last, next, end.head).is_ok()
         {
             // A whole entry and then a foreign byte: no torn write looks like that.
             let why = "its line feed was replaced by another byte".to_owned();
-            return Err(fault(LedgerFault { line: seq + 1, why }));
+            return Err(fault(LedgerFault { line: next, why }));
         }
         let mut file = OpenOptions::new().append(true).open(path).map_err(failed)?;
         if !tail.is_empty() {
@@ -163,8 +181,7 @@ impl Ledger {
         let ledger = Self {
             path: path.to_owned(),
             file,
-            seq,
-            head,
+            end,
             broken: false,
         };
         Ok(Opened {
@@ -177,13 +194,18 @@ impl Ledger {
     /// The hash of the last entry; whoever keeps a copy can prove that the chain was rewritten.
     #[must_use]
     pub fn head(&self) -> Digest {
-        self.head
+        self.end.head
     }
 
     /// The number of the last entry; 0 if there is none.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        self.seq
+        self.end.seq
+    }
+
+    /// Behind the last entry.
+    pub(crate) fn end(&self) -> Bookmark {
+        self.end
     }
 
     /// Takes no more events: what follows from the last ones could not be completed.
@@ -203,7 +225,12 @@ impl Ledger {
             path: path.to_owned(),
             source,
         };
-        let (mut seq, mut head, mut text) = (self.seq, self.head, Vec::new());
+        let Bookmark {
+            mut seq,
+            mut head,
+            length,
+        } = self.end;
+        let mut text = Vec::new();
         for event in events {
             seq += 1;
             let event =
@@ -224,9 +251,43 @@ impl Ledger {
             self.broken = true;
             return Err(failed(&self.path, source));
         }
-        (self.seq, self.head) = (seq, head);
+        let length = length + text.len() as u64;
+        self.end = Bookmark { seq, head, length };
         Ok(())
     }
+}
+
+/// Reads a ledger that grows from `from` up to `end`, and verifies every byte of that.
+///
+/// # Errors
+/// If the file cannot be read, or what is there is not what its hub wrote.
+pub(crate) fn read_between(
+    path: &Path,
+    from: &Bookmark,
+    end: &Bookmark,
+) -> Result<Vec<Entry>, LedgerError> {
+    let failed = |source| LedgerError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let fault = |fault| LedgerError::Fault {
+        path: path.to_owned(),
+        fault,
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    file.seek(SeekFrom::Start(from.length)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(end.length.saturating_sub(from.length))
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    let mut place = *from;
+    let entries = read_on(&bytes, &mut place).map_err(fault)?;
+    if place != *end {
+        let why = "the ledger ends before what its hub wrote".to_owned();
+        let line = place.seq + 1;
+        return Err(fault(LedgerFault { line, why }));
+    }
+    Ok(entries)
 }
 
 /// Reads a ledger and verifies every byte of it; unlike [`Ledger::open`] it forgives no torn end.
@@ -238,19 +299,25 @@ pub fn read_verified(path: &Path) -> Result<Vec<Entry>, LedgerFault> {
         line: 0,
         why: format!("{}: {error}", path.display()),
     })?;
-    verify(&bytes)
+    read_on(&bytes, &mut Bookmark::default())
 }
 
-fn verify(bytes: &[u8]) -> Result<Vec<Entry>, LedgerFault> {
+/// Verifies lines that begin at `place`, and moves it behind them.
+fn read_on(bytes: &[u8], place: &mut Bookmark) -> Result<Vec<Entry>, LedgerFault> {
     let mut entries: Vec<Entry> = Vec::new();
-    for (index, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
-        let number = index as u64 + 1;
-        let fault = |why| LedgerFault { line: number, why };
-        let line = line
+    for line in bytes.split_inclusive(|&b| b == b'\n') {
+        let seq = place.seq + 1;
+        let fault = |why| LedgerFault { line: seq, why };
+        let text = line
             .strip_suffix(b"\n")
             .ok_or_else(|| fault("it does not end with a line feed".to_owned()))?;
-        let prev = entries.last().map_or(Digest::ZERO, |entry| entry.hash);
-        entries.push(parse_line(line, number, prev).map_err(fault)?);
+        let entry = parse_line(text, seq, place.head).map_err(fault)?;
+        *place = Bookmark {
+            seq,
+            head: entry.hash,
+            length: place.length + line.len() as u64,
+        };
+        entries.push(entry);
     }
     Ok(entries)
 }

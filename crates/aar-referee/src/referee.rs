@@ -292,6 +292,8 @@ impl Referee {
             }
         };
         let (predictions, compute_seconds) = runs;
+        // What it is compared with must still stand when the comparison is in the ledger.
+        let _verdicts = self.hub.hold_verdicts();
         let decision = decide
             .then(|| self.test_against_incumbent(&predictions, problem))
             .transpose()?;

@@ -344,13 +344,14 @@ pub(crate) fn incumbent(db: &Connection) -> Result<Option<Provisional>> {
 
 /// Claims that no replication has answered yet, best first.
 pub(crate) fn open_claims(db: &Connection, problem: &ProblemId) -> Result<Vec<Provisional>> {
-    unanswered(db, &format!("e.claimed = 1 AND {STANDING}"), problem)
+    unanswered(db, "e.claimed = 1", problem)
 }
 
-/// Scored snapshots of the `wanted` kind that no replication on `problem` has answered, best first.
+/// Scored snapshots of the `wanted` kind that stand and that no replication on `problem` has
+/// answered, best first.
 fn unanswered(db: &Connection, wanted: &str, problem: &ProblemId) -> Result<Vec<Provisional>> {
     let sql = format!(
-        "{PROVISIONAL} WHERE e.state = 'good' AND {wanted}
+        "{PROVISIONAL} WHERE e.state = 'good' AND {wanted} AND {STANDING}
          AND NOT EXISTS (SELECT 1 FROM replications r
                          WHERE r.snapshot = e.snapshot AND r.problem = ?1)
          AND NOT EXISTS (SELECT 1 FROM failed_replications x
@@ -366,7 +367,9 @@ pub(crate) fn nomination(db: &Connection, researcher: &Name) -> Result<Option<Sn
     one(db, sql, [researcher.as_str()], |row| snapshot_id(row, 0))
 }
 
-/// The last nomination of each researcher that no replication has answered yet, best first.
+/// The last nomination of each researcher, if it stands and no replication has answered it yet, best
+/// first. Who nominated something that was withdrawn since has no nomination: an earlier one was
+/// given up by its own author.
 pub(crate) fn open_nominations(db: &Connection, problem: &ProblemId) -> Result<Vec<Provisional>> {
     let last = "e.snapshot IN (
              SELECT n.snapshot FROM nominations n WHERE n.seq = (
@@ -405,7 +408,6 @@ pub(crate) fn replications(db: &Connection) -> Result<Vec<Replication>> {
     )
 }
 
-/// The word for a group, in the index and in the interface.
 /// All audits, oldest first.
 pub(crate) fn audits(db: &Connection) -> Result<Vec<Audit>> {
     let sql = "SELECT record FROM audits ORDER BY at, replication";
@@ -437,6 +439,7 @@ pub(crate) fn author(db: &Connection, snapshot: SnapshotId) -> Result<Option<Nam
     one(db, sql, [snapshot.to_string()], |row| parsed(row, 0))
 }
 
+/// The word for a group, in the index and in the interface.
 pub(crate) fn group_word(group: Group) -> &'static str {
     match group {
         Group::Study => "study",

@@ -17,7 +17,7 @@ pub(super) struct Anyone(pub(super) Caller);
 pub(super) struct Researcher(pub(super) Name);
 /// A caller who may see claims and replications.
 pub(super) struct Referee;
-/// A caller who may see everything.
+/// A caller who may see everything and decide about cases.
 pub(super) struct Admin;
 
 async fn caller(parts: &Parts, hub: &Arc<Hub>) -> Result<Caller, Refusal> {
@@ -162,7 +162,12 @@ macro_rules! number_segment {
     )*};
 }
 
-number_segment!(ExperimentId "experiment", EvaluationId "evaluation", FindingId "finding");
+number_segment!(
+    ExperimentId "experiment",
+    EvaluationId "evaluation",
+    FindingId "finding",
+    CaseId "case"
+);
 
 impl FromSegment for aar_core::id::SnapshotId {
     const WHAT: &'static str = "snapshot";

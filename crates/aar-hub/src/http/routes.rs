@@ -3,15 +3,16 @@
 use super::guard::{Admin, Anyone, Body, Named, Params, Referee, Researcher};
 use super::{Answer, BASE, MAX_BODY, MAX_SNAPSHOT_BODY, MAX_WAIT, ask, refusal};
 use crate::api::{
-    BudgetView, CommentView, ErrorBody, EvaluationView, ExperimentView, FindingView, Leaderboard,
-    Me, NewComment, NewEvaluation, NewExperiment, NewFinding, NewSnapshot, NewVote, Nomination,
-    Provisional, ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
+    BudgetView, CaseBook, CommentView, Decided, ErrorBody, EvaluationView, ExperimentView,
+    FindingView, Leaderboard, Me, NewComment, NewDecision, NewEvaluation, NewExperiment,
+    NewFinding, NewSnapshot, NewVote, Nomination, Provisional, ReplicationView, ResearcherView,
+    SnapshotView, StoredSnapshot, StudyView, Thread,
 };
 use crate::error::{HubError, Result};
 use crate::hub::{Caller, Hub, Seat};
 use crate::snapshot::Files;
 use aar_core::access::Scope;
-use aar_core::id::{EvaluationId, ExperimentId, FindingId, SnapshotId};
+use aar_core::id::{CaseId, EvaluationId, ExperimentId, FindingId, SnapshotId};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
@@ -69,7 +70,9 @@ fn routed() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(leaderboard))
         .routes(routes!(claims))
         .routes(routes!(replications))
-        .routes(routes!(researchers));
+        .routes(routes!(researchers))
+        .routes(routes!(cases))
+        .routes(routes!(decide_case));
     OpenApiRouter::with_openapi(Description::openapi())
         .nest(BASE, endpoints)
         .split_for_parts()
@@ -398,6 +401,28 @@ async fn replications(_caller: Referee, State(hub): Shared) -> Answer<Vec<Replic
     responses((status = 200, body = Vec<ResearcherView>)))]
 async fn researchers(_caller: Admin, State(hub): Shared) -> Answer<Vec<ResearcherView>> {
     ask(hub, Hub::researchers).await.map(Json)
+}
+
+/// All cases with their evidence, which no researcher is shown.
+#[utoipa::path(get, path = "/cases", security(("token" = [])),
+    responses((status = 200, body = CaseBook)))]
+async fn cases(_caller: Admin, State(hub): Shared) -> Answer<CaseBook> {
+    ask(hub, Hub::case_book).await.map(Json)
+}
+
+/// Decide a case as a person: the rule does not overrule it, only a later decision does.
+#[utoipa::path(post, path = "/cases/{id}/decisions", request_body = NewDecision,
+    params(("id" = u64, Path, description = "The case's number")),
+    security(("token" = [])), responses((status = 200, body = Decided)))]
+async fn decide_case(
+    _caller: Admin,
+    State(hub): Shared,
+    Named(id): Named<CaseId>,
+    Body(new): Body<NewDecision, MAX_BODY>,
+) -> Answer<Decided> {
+    ask(hub, move |hub| hub.decide_case(id, &new))
+        .await
+        .map(Json)
 }
 
 /// Text and other files of a request as one set of bytes by path.

@@ -1,22 +1,27 @@
 //! Cases: opened by whoever sees something, decided by the rule or by a person.
 //!
 //! Opening only notes. What follows from the sum of the evidence is decided by [`Hub::rule`], which
-//! the orchestrator calls between replications, so that nobody is withdrawn while a replication is
-//! being compared with it.
+//! the orchestrator calls between replications; a person may decide at any moment. A replication is
+//! compared with what stands, and what it was compared with must still stand when it is recorded,
+//! or nobody could give the comparison again: whoever compares holds all verdicts back meanwhile
+//! ([`Hub::hold_verdicts`]). Apart from that a decision may fall anywhere, because everything that
+//! rests on it is computed in the ledger's order.
 
 use super::{Hub, Token, Writer};
+use crate::api::{CaseBook, Decided, NewDecision};
 use crate::content::{Found, scan_post};
 use crate::db::read;
 use crate::error::{HubError, Result};
-use crate::ledger::{LEDGER_FILE, Ledger, LedgerError, Opened, read_verified};
+use crate::ledger::{Bookmark, LEDGER_FILE, Ledger, Opened, read_between};
 use aar_core::access::Scope;
-use aar_core::case::{self, Case, Decision, Judge, Suspicion, Verdict};
+use aar_core::case::{self, Case, Decision, Judge, Suspicion};
 use aar_core::digest::Digest;
 use aar_core::event::Event;
 use aar_core::id::{CaseId, EvaluationId, Name, Seed, SnapshotId};
 use aar_core::row::Label;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
 
 /// The same suspicion of the same snapshot is opened again only if it weighs this much more.
 const MORE: f64 = 0.5;
@@ -44,13 +49,12 @@ impl Hub {
     /// If the evidence is empty, the study is closed, or writing fails.
     pub fn open_case(&self, new: NewCase) -> Result<CaseId> {
         let mut writer = self.write()?;
-        match opening(&writer, new)? {
-            Opening::Stands(id) => Ok(id),
-            Opening::New(id, event) => {
-                self.commit(&mut writer, &[event])?;
-                Ok(id)
-            }
+        if let Some(case) = standing(&writer, &new)? {
+            return Ok(case);
         }
+        let case = CaseId(read::next_id(&writer.db, "cases")?);
+        self.commit(&mut writer, &[opened(case, new)?])?;
+        Ok(case)
     }
 
     /// All cases so far.
@@ -61,15 +65,26 @@ impl Hub {
         read::cases(&*self.read()?)
     }
 
-    /// All events so far, for the trusted process, which looks at behaviour.
+    /// All cases so far and what follows from them, for the study's owner. Every link of the ledger
+    /// is verified: nobody should judge by evidence that was tampered with.
     ///
     /// # Errors
     /// If the ledger cannot be read or was changed.
-    pub fn events(&self) -> Result<Vec<Event>> {
-        let path = self.run_dir.join(LEDGER_FILE);
-        // Nothing is half written while the lock is held.
-        let _writer = self.write()?;
-        let entries = read_verified(&path).map_err(|fault| LedgerError::Fault { path, fault })?;
+    pub fn case_book(&self) -> Result<CaseBook> {
+        let events = self.events_since(&mut Bookmark::default())?;
+        Ok(CaseBook::of(&events))
+    }
+
+    /// The events since `place`, which is moved behind them; for the trusted process, which looks at
+    /// behaviour. Only what is new is read and verified.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read or was changed since; then `place` stays where it was.
+    pub fn events_since(&self, place: &mut Bookmark) -> Result<Vec<Event>> {
+        // What was appended stays as it is, so it is read without keeping writers waiting.
+        let end = self.write()?.ledger.end();
+        let entries = read_between(&self.run_dir.join(LEDGER_FILE), place, &end)?;
+        *place = end;
         Ok(entries.into_iter().map(|entry| entry.event).collect())
     }
 
@@ -81,12 +96,21 @@ impl Hub {
         read::withdrawn(&*self.read()?)
     }
 
+    /// While the answer lives, no case is decided, so that nobody is withdrawn and nobody comes
+    /// back: for comparing a replication with what stands, up to its record. Whoever holds it must
+    /// not ask for a decision.
+    pub fn hold_verdicts(&self) -> MutexGuard<'_, ()> {
+        // It guards no data that a panic could have left half changed.
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Decides what the rule says about the open cases, and gives the decisions. At the `end` of a
-    /// study every case gets one. Not to be called while a replication is under way.
+    /// study every case gets one.
     ///
     /// # Errors
     /// If the study is closed or writing fails.
     pub fn rule(&self, end: bool) -> Result<Vec<(CaseId, Decision)>> {
+        let _verdicts = self.hold_verdicts();
         let mut writer = self.write()?;
         let rulings = case::rulings(&read::cases(&writer.db)?, end);
         if !rulings.is_empty() {
@@ -97,6 +121,23 @@ impl Hub {
             self.commit(&mut writer, &events)?;
         }
         Ok(rulings)
+    }
+
+    /// Records a person's decision, which overrules the rule's for good and every earlier person's.
+    ///
+    /// # Errors
+    /// If the reason is empty or too long, there is no such case, the study is closed, or writing
+    /// fails.
+    pub fn decide_case(&self, case: CaseId, new: &NewDecision) -> Result<Decided> {
+        let decision = by_person(new)?;
+        let _verdicts = self.hold_verdicts();
+        let mut writer = self.write()?;
+        self.commit(&mut writer, &[decided(case, decision)])?;
+        Ok(Decided {
+            case,
+            verdict: new.verdict,
+            head: writer.ledger.head(),
+        })
     }
 
     /// A decoy token for a researcher's sandboxes. It opens nothing; its use disqualifies.
@@ -158,6 +199,8 @@ impl Hub {
         snapshot: Option<SnapshotId>,
         found: Vec<Found>,
     ) -> Result<Vec<Event>> {
+        // None of these is in the index before all are, so they are numbered here.
+        let first = read::next_id(&writer.db, "cases")?;
         let mut events = Vec::new();
         for found in found {
             let new = NewCase {
@@ -167,10 +210,8 @@ impl Hub {
                 weight: found.weight,
                 evidence: found.evidence,
             };
-            if let Opening::New(id, Event::CaseOpened { .. }) = opening(writer, new.clone())? {
-                // None of these is in the index yet, so they would all get the same number.
-                let id = CaseId(id.0 + events.len() as u64);
-                events.push(opened(id, new)?);
+            if standing(writer, &new)?.is_none() {
+                events.push(opened(CaseId(first + events.len() as u64), new)?);
             }
         }
         Ok(events)
@@ -192,12 +233,8 @@ impl Hub {
     }
 }
 
-enum Opening {
-    Stands(CaseId),
-    New(CaseId, Event),
-}
-
-fn opening(writer: &Writer, new: NewCase) -> Result<Opening> {
+/// The case that says the same as `new`, as strongly.
+fn standing(writer: &Writer, new: &NewCase) -> Result<Option<CaseId>> {
     let weight = new.suspicion.weigh(new.weight);
     let stands = read::cases(&writer.db)?.into_iter().find(|case| {
         case.suspicion == new.suspicion
@@ -205,11 +242,7 @@ fn opening(writer: &Writer, new: NewCase) -> Result<Opening> {
             && case.snapshot == new.snapshot
             && case.weight + MORE > weight
     });
-    if let Some(case) = stands {
-        return Ok(Opening::Stands(case.id));
-    }
-    let id = CaseId(read::next_id(&writer.db, "cases")?);
-    Ok(Opening::New(id, opened(id, new)?))
+    Ok(stands.map(|case| case.id))
 }
 
 fn opened(case: CaseId, new: NewCase) -> Result<Event> {
@@ -234,21 +267,25 @@ fn decided(case: CaseId, decision: Decision) -> Event {
     }
 }
 
-/// Adds a person's decision to the ledger of a closed study, and gives the new head. The study's
-/// index learns of it when it is next opened.
+fn by_person(new: &NewDecision) -> Result<Decision> {
+    case::check_evidence(&new.reason).map_err(HubError::Invalid)?;
+    Ok(Decision {
+        verdict: new.verdict,
+        judge: Judge::Person {
+            name: new.judge.clone(),
+        },
+        reason: new.reason.clone(),
+    })
+}
+
+/// As [`Hub::decide_case`], for a study that was closed and has no hub any more. The study's index
+/// learns of it when it is next opened.
 ///
 /// # Errors
-/// If the ledger was changed, the study is not closed, there is no such case, or the reason is
-/// empty or too long.
-pub fn decide_closed(
-    run_dir: &Path,
-    at: u64,
-    case: CaseId,
-    verdict: Verdict,
-    judge: Name,
-    reason: &str,
-) -> Result<Digest> {
-    case::check_evidence(reason).map_err(HubError::Invalid)?;
+/// If the reason is empty or too long, the ledger was changed, the study is not closed, or there is
+/// no such case.
+pub fn decide_closed(run_dir: &Path, at: u64, case: CaseId, new: &NewDecision) -> Result<Decided> {
+    let decision = by_person(new)?;
     let Opened {
         mut ledger,
         entries,
@@ -256,17 +293,17 @@ pub fn decide_closed(
     } = Ledger::open(&run_dir.join(LEDGER_FILE))?;
     let events = || entries.iter().map(|entry| &entry.event);
     if !events().any(super::is_closing) {
-        let why = "the study has not closed; people decide about its cases afterwards";
+        let why = "the study has not closed, and has no hub that could be asked: it is closing \
+                   just now, or it was interrupted";
         return Err(HubError::Conflict(why.to_owned()));
     }
     if case::cases(events()).iter().all(|one| one.id != case) {
         return Err(HubError::not_found(format!("case {case}")));
     }
-    let decision = Decision {
-        verdict,
-        judge: Judge::Person { name: judge },
-        reason: reason.to_owned(),
-    };
     ledger.append(at, &[decided(case, decision)])?;
-    Ok(ledger.head())
+    Ok(Decided {
+        case,
+        verdict: new.verdict,
+        head: ledger.head(),
+    })
 }

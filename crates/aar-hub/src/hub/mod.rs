@@ -94,6 +94,9 @@ pub struct Hub {
     /// Declared, and so closed, before the writer: who closes last tidies the index's files.
     reader: Mutex<Connection>,
     writer: Mutex<Writer>,
+    /// Held by whoever decides about cases, and by whoever must not be decided about meanwhile;
+    /// locked before `writer`, never after it.
+    verdicts: Mutex<()>,
     /// Runs that were handed out and have not ended; locked after `writer`, never before it.
     running: Mutex<BTreeSet<Run>>,
     /// How many requests of each caller wait for an end.
@@ -207,6 +210,7 @@ impl Hub {
                 stopping: false,
                 storing: BTreeMap::new(),
             }),
+            verdicts: Mutex::default(),
             reader: Mutex::new(db::open_reader(&index)?),
             running: Mutex::new(BTreeSet::new()),
             seats: Mutex::default(),

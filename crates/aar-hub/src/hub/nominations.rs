@@ -53,7 +53,8 @@ impl Hub {
         Ok(Nomination { snapshot })
     }
 
-    /// The researchers' last nominations that no replication has answered yet, best first.
+    /// The researchers' last nominations that stand and that no replication has answered yet, best
+    /// first.
     ///
     /// # Errors
     /// If the index cannot be read.

@@ -2,10 +2,12 @@
 
 use crate::support::{self, Lab, finish, name, new_snapshot};
 use aar_core::access::Scope;
+use aar_core::case::Suspicion;
 use aar_core::finding::FindingKind;
 use aar_hub::Hub;
 use aar_hub::api::{ErrorBody, NewFinding};
 use aar_hub::http::{Server, document, serve};
+use aar_hub::hub::NewCase;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -53,6 +55,14 @@ pub(crate) fn stage(lab: Lab) -> Stage {
         evaluation: None,
     };
     let finding = hub.share_finding(&bob, &new).unwrap().id;
+    let suspicion = NewCase {
+        suspicion: Suspicion::Prying,
+        researcher: ada,
+        snapshot: Some(snapshot),
+        weight: 1.0,
+        evidence: "seen".to_owned(),
+    };
+    let case = hub.open_case(suspicion).unwrap();
     let endpoints = vec![
         get("/study", "/study".into(), &EVERYONE),
         get("/me", "/me".into(), &EVERYONE),
@@ -118,6 +128,16 @@ pub(crate) fn stage(lab: Lab) -> Stage {
         get("/claims", "/claims".into(), &REFEREE),
         get("/replications", "/replications".into(), &REFEREE),
         get("/researchers", "/researchers".into(), &ADMIN),
+        get("/cases", "/cases".into(), &ADMIN),
+        Endpoint {
+            method: "post",
+            body: Some(json!({ "verdict": "clean", "judge": "ann", "reason": "I looked" })),
+            ..get(
+                "/cases/{id}/decisions",
+                format!("/cases/{case}/decisions"),
+                &ADMIN,
+            )
+        },
     ];
     let tokens = EVERYONE.map(|scope| (scope, token(hub, scope))).into();
     Stage {

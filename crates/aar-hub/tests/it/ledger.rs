@@ -1,7 +1,8 @@
 //! Tampering with the ledger: nothing in it is free to change.
 
 use crate::support::Lab;
-use aar_hub::ledger::{LEDGER_FILE, Ledger, LedgerError, read_verified};
+use aar_hub::HubError;
+use aar_hub::ledger::{Bookmark, LEDGER_FILE, Ledger, LedgerError, read_verified};
 use std::path::PathBuf;
 
 /// A ledger of a few lines, in a directory of its own, so that it can be damaged.
@@ -107,4 +108,44 @@ fn a_second_study_does_not_overwrite_the_first() {
     let (_dir, path, bytes) = small();
     assert!(Ledger::create(&path).is_err());
     assert_eq!(std::fs::read(path).unwrap(), bytes);
+}
+
+#[test]
+fn a_reader_goes_on_where_it_stopped_and_finds_what_was_changed_since() {
+    let lab = Lab::new();
+    lab.join("ada");
+    let path = lab.dir.path().join(LEDGER_FILE);
+    let mut place = Bookmark::default();
+    let mut seen = lab.hub.events_since(&mut place).unwrap();
+    assert_eq!(seen.len(), 3);
+    assert!(lab.hub.events_since(&mut place).unwrap().is_empty());
+    let until_here = std::fs::metadata(&path).unwrap().len() as usize;
+    lab.join("bob");
+    // What was read before is not read again.
+    let good = std::fs::read(&path).unwrap();
+    let mut changed = good.clone();
+    changed[until_here - 10] ^= 1;
+    std::fs::write(&path, &changed).unwrap();
+    let before = place;
+    seen.extend(lab.hub.events_since(&mut place).unwrap());
+    std::fs::write(&path, &good).unwrap();
+    let entries = read_verified(&path).unwrap().into_iter();
+    assert_eq!(seen, entries.map(|one| one.event).collect::<Vec<_>>());
+    // What is new is verified, to its end, and a reader that was refused stays where it was.
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let mut place = before;
+        let refused = lab.hub.events_since(&mut place);
+        assert!(
+            matches!(refused, Err(HubError::Ledger(LedgerError::Fault { .. }))),
+            "{refused:?}"
+        );
+        assert_eq!(place, before);
+    };
+    for at in until_here..good.len() {
+        let mut changed = good.clone();
+        changed[at] ^= 1;
+        refused(&changed);
+        refused(&good[..at]);
+    }
 }

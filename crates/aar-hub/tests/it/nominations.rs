@@ -2,10 +2,11 @@
 
 use crate::support::{self, Lab, finish};
 use aar_core::board::Group;
+use aar_core::case::Suspicion;
 use aar_core::id::{ProblemId, Seed};
 use aar_core::row::Label;
 use aar_hub::HubError;
-use aar_hub::hub::NewReplication;
+use aar_hub::hub::{NewCase, NewReplication};
 
 fn main_problem() -> ProblemId {
     "chat@1".parse().unwrap()
@@ -47,6 +48,30 @@ fn the_last_one_of_each_researcher_waits_until_it_is_answered() {
     assert_eq!(open(&lab), [two]);
     lab.hub.record_replication(replication(two)).unwrap();
     assert!(open(&lab).is_empty());
+}
+
+#[test]
+fn what_was_withdrawn_is_not_replicated_and_brings_back_no_earlier_one() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let [one, two, third] = ["one", "two", "third"].map(|method| lab.store(&ada, method));
+    for (snapshot, wrong) in [(one, 300), (two, 250), (third, 350)] {
+        lab.evaluate(&ada, snapshot, wrong);
+    }
+    lab.hub.nominate(&ada, one).unwrap();
+    lab.hub.nominate(&ada, two).unwrap();
+    lab.hub.nominate(&bob, third).unwrap();
+    let suspicion = NewCase {
+        suspicion: Suspicion::NotReproducible,
+        researcher: ada,
+        snapshot: Some(two),
+        weight: 0.0,
+        evidence: "seen".to_owned(),
+    };
+    lab.hub.open_case(suspicion).unwrap();
+    lab.hub.rule(false).unwrap();
+    let open = lab.hub.nominations().unwrap().into_iter();
+    assert_eq!(open.map(|row| row.snapshot).collect::<Vec<_>>(), [third]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::close::{self, Closing, TRANSFERRED};
 use super::crew::{Crew, Door};
 use super::examine::Examiner;
 use super::open::Opened;
+use super::owner::OwnersKey;
 use super::progress::Progress;
 use super::workers::Workshop;
 use crate::builtin;
@@ -130,6 +131,7 @@ pub(crate) fn conduct(
         fresh,
     )?;
     let server = http::serve(Arc::clone(&hub), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let key = OwnersKey::lay(&hub, server.address())?;
 
     let workshop = Workshop {
         hub: Arc::clone(&hub),
@@ -178,6 +180,7 @@ pub(crate) fn conduct(
             None => Ok(closing),
         }
     })?;
+    drop(key);
     server.shutdown();
     close::close(&hub, &referee, &main, &closing, progress)
 }
@@ -227,8 +230,11 @@ impl Conductor<'_> {
             .collect();
         let mut decided = BTreeSet::new();
         loop {
+            // A person may withdraw a method at any moment.
+            let withdrawn = self.hub.withdrawn()?;
             let mut waiting = self.claims()?.into_iter().chain(nominated.iter().copied());
-            let Some(next) = waiting.find(|one| !decided.contains(one)) else {
+            let is_open = |one: &SnapshotId| !decided.contains(one) && !withdrawn.contains(one);
+            let Some(next) = waiting.find(is_open) else {
                 break;
             };
             // Without a row or two there is nothing to transfer either.

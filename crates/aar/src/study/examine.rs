@@ -9,6 +9,7 @@ use aar_core::id::{CaseId, EvaluationId, Name, Secret, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_hub::hub::NewCase;
+use aar_hub::ledger::Bookmark;
 use aar_hub::{BASELINE, Hub};
 use aar_referee::behaviour::{
     Evaluated, Reproduction, Scored, Signal, Tried, choose_share, compare, dev_rank_gap, examine,
@@ -30,10 +31,12 @@ pub(crate) struct Examiner<'a> {
     hub: &'a Hub,
     workshop: &'a Workshop,
     secret: &'a Secret,
+    /// The ledger's events up to `read`.
+    events: Vec<Event>,
+    read: Bookmark,
     history: Vec<Evaluated>,
     /// Chosen to be run again, with the seeds and outputs that are recorded.
     due: Vec<Recorded>,
-    examined: usize,
     compared: BTreeSet<SnapshotId>,
     last: Option<Instant>,
 }
@@ -52,9 +55,10 @@ impl<'a> Examiner<'a> {
             hub,
             workshop,
             secret,
+            events: Vec::new(),
+            read: Bookmark::default(),
             history: Vec::new(),
             due: Vec::new(),
-            examined: 0,
             compared: BTreeSet::new(),
             last: None,
         }
@@ -78,8 +82,7 @@ impl<'a> Examiner<'a> {
     /// which those are, nobody could know.
     pub(crate) fn close(&mut self) -> Result<Vec<(CaseId, Decision)>> {
         self.catch_up()?;
-        let events = self.hub.events()?;
-        for (researcher, snapshot, signal) in picked_seeds(&self.tried(&events)?) {
+        for (researcher, snapshot, signal) in picked_seeds(&self.tried(&self.events)?) {
             self.open(&researcher, snapshot, signal)?;
         }
         self.decide(true)
@@ -93,7 +96,11 @@ impl<'a> Examiner<'a> {
     }
 
     fn catch_up(&mut self) -> Result<()> {
-        let events = self.hub.events()?;
+        let new = self.hub.events_since(&mut self.read)?;
+        // Set aside while what is new changes the rest of what is known.
+        let mut events = std::mem::take(&mut self.events);
+        let examined = events.len();
+        events.extend(new);
         let parents: BTreeMap<SnapshotId, &Vec<SnapshotId>> = events
             .iter()
             .filter_map(|event| match event {
@@ -104,7 +111,7 @@ impl<'a> Examiner<'a> {
             })
             .collect();
         let known = self.hub.problems().iter().map(|problem| &problem.id).next();
-        for event in &events[self.examined.min(events.len())..] {
+        for event in &events[examined..] {
             match event {
                 Event::EvaluationEnded {
                     evaluation,
@@ -146,7 +153,7 @@ impl<'a> Examiner<'a> {
                 _ => {}
             }
         }
-        self.examined = events.len();
+        self.events = events;
         Ok(())
     }
 

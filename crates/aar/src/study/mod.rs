@@ -5,6 +5,7 @@ mod conduct;
 mod crew;
 mod examine;
 mod open;
+mod owner;
 mod progress;
 mod workers;
 
@@ -12,4 +13,5 @@ pub(crate) use close::{REPORT_DIR, REPORT_FILE};
 pub(crate) use conduct::{Finished, conduct};
 pub(crate) use crew::{Crew, Door, Explorers};
 pub(crate) use open::{Opened, STUDY_FILE, check_format, open};
+pub(crate) use owner::running_hub;
 pub(crate) use progress::Progress;

@@ -24,21 +24,21 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// A study of one tiny problem of pairs, with a referee.
-struct Court {
+pub(crate) struct Court {
     _home: TempDir,
-    run: PathBuf,
-    hub: Arc<Hub>,
-    referee: Referee,
+    pub(crate) run: PathBuf,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) referee: Referee,
     main: OpenedProblem,
     /// A `sed` script that answers each sealed row by its id: what no method should have.
-    stolen: String,
+    pub(crate) stolen: String,
     /// The same by the row's prompt, as somebody would who can read the answer off the text.
     oracle: String,
 }
 
 impl Court {
     /// On the problem that `write` puts into a directory.
-    fn new(write: impl FnOnce(&Path)) -> Self {
+    pub(crate) fn new(write: impl FnOnce(&Path)) -> Self {
         let home = tempfile::tempdir().unwrap();
         let run = home.path().join("run");
         let directory = run.join("problem");
@@ -130,7 +130,7 @@ impl Court {
 }
 
 /// Answers each row with the stolen label; a row that was not stolen with 0.
-const LOOKUP: &str = r#"
+pub(crate) const LOOKUP: &str = r#"
 { cat stolen; echo 's/.*"id":"\([0-9a-f]*\)".*/{"id":"\1","label":0}/'; } > lookup
 sed -f lookup $AAR_PROBLEM/predict/inputs.jsonl > $AAR_OUT/predictions.jsonl
 "#;

@@ -6,6 +6,7 @@ mod audits;
 mod bad_input;
 mod board;
 mod budgets;
+mod cases;
 mod compare;
 mod doctor;
 mod methods;
