@@ -96,8 +96,9 @@ fn suspected(
     claims_teacher: bool,
     change: impl FnOnce(&mut NewAudit),
 ) -> (Profile, Vec<Suspicion>) {
-    let board = recompute(&Run::teacher_free(change).dir, None).board;
-    let profile = board.verified[0].profile.clone().unwrap();
+    let found = recompute(&Run::teacher_free(change).dir, None);
+    assert_eq!(found.faults, Vec::<String>::new());
+    let profile = found.board.verified[0].profile.clone().unwrap();
     let method = Method {
         name: "free".parse().unwrap(),
         family: Family::Other,
