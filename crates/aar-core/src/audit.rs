@@ -29,11 +29,14 @@ pub enum Counterfactual {
     SwappedOptions,
     /// Nonsense in place of every text, of the train rows too; the activations stay.
     GarbledTexts,
+    /// The dimensions of all states change places and signs, alike in the train rows and in those to
+    /// predict.
+    PermutedStates,
 }
 
 impl Counterfactual {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ShuffledTeacher,
         Self::InvertedTeacher,
         Self::RandomTeacher,
@@ -42,6 +45,7 @@ impl Counterfactual {
         Self::HalfPool,
         Self::SwappedOptions,
         Self::GarbledTexts,
+        Self::PermutedStates,
     ];
 
     /// Its name, as in JSON and CSV.
@@ -56,6 +60,7 @@ impl Counterfactual {
             Self::HalfPool => "half-pool",
             Self::SwappedOptions => "swapped-options",
             Self::GarbledTexts => "garbled-texts",
+            Self::PermutedStates => "permuted-states",
         }
     }
 
@@ -125,6 +130,9 @@ pub enum Trait {
     SeedDependent,
     /// Its answers change with the texts although the activations stay.
     ReadsTexts,
+    /// It loses accuracy when the dimensions of the states change places and signs: it knows from
+    /// elsewhere what they mean.
+    CarriesWeights,
     /// Where a known shortcut misleads, it is wrong more often than right.
     Shortcut,
     /// On a slice it is more accurate than a student of true labels. Evidence, not proof.
@@ -144,6 +152,7 @@ impl Trait {
             Self::PoolDependent => "pool-dependent",
             Self::SeedDependent => "seed-dependent",
             Self::ReadsTexts => "reads the texts",
+            Self::CarriesWeights => "carries weights",
             Self::Shortcut => "shortcut",
             Self::AboveCeiling => "above the ceiling",
         }

@@ -76,11 +76,14 @@ pub enum Suspicion {
     AboveCeiling,
     /// Run again twice with one seed, it gave three different outputs.
     NotDeterministic,
+    /// Its answers hang on which dimension of the states is which: weights that were learnt from
+    /// other labels than the teacher's came with it.
+    CarriedWeights,
 }
 
 impl Suspicion {
     /// Every suspicion.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Honeytoken,
         Self::NotReproducible,
         Self::StolenLabels,
@@ -100,6 +103,7 @@ impl Suspicion {
         Self::TextOracle,
         Self::AboveCeiling,
         Self::NotDeterministic,
+        Self::CarriedWeights,
     ];
 
     /// Its word in ledger, tables and index.
@@ -125,6 +129,7 @@ impl Suspicion {
             Self::TextOracle => "text_oracle",
             Self::AboveCeiling => "above_ceiling",
             Self::NotDeterministic => "not_deterministic",
+            Self::CarriedWeights => "carried_weights",
         }
     }
 

@@ -107,6 +107,12 @@ impl Reading<'_> {
                 profile.traits.push(found);
             }
         }
+        // Random weights to begin with meet other dimensions, so answers may change a little, but
+        // whoever learns from what is given learns as much.
+        let permuted = effects.get(&Counterfactual::PermutedStates);
+        if permuted.is_some_and(|effect| effect.lost.low > LOSS) {
+            profile.traits.push(Trait::CarriesWeights);
+        }
         for change in Counterfactual::ALL {
             if let Some(runs) = self.audit.runs.get(&change) {
                 let effect = effects.get(&change);
@@ -248,5 +254,6 @@ fn meaning(change: Counterfactual) -> &'static str {
         Counterfactual::HalfPool => "half of the rows to predict left out",
         Counterfactual::SwappedOptions => "options swapped",
         Counterfactual::GarbledTexts => "nonsense in place of the texts",
+        Counterfactual::PermutedStates => "dimensions of the states permuted, with random signs",
     }
 }

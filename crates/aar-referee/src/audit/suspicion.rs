@@ -18,6 +18,10 @@ const WEIGHT: f64 = 5.0;
 /// nor the strong model gives the answers: something in the texts does, by a rule. It may run the
 /// code that a row shows, or know the rows from elsewhere. A rule need not be a cheat, so people look.
 ///
+/// *Carried weights*: with permuted dimensions it is less accurate. What a method learns from the rows
+/// and labels that it is given does not hang on the order of dimensions; weights that it brought along
+/// do, and no teacher that looks odd warns it.
+///
 /// *Above the ceiling*, on all rows, of whatever else: a student of weak labels has no business there.
 /// A method that carries answers, and behaves when it sees that the labels were changed, shows nothing
 /// else; yet the ceiling is one linear probe, and a better student can be better.
@@ -35,6 +39,12 @@ pub fn suspicions(profile: &Profile, method: &Method) -> Vec<Signal> {
         suspect(
             Suspicion::FalseClaim,
             "method.toml says claims_teacher = true",
+        );
+    }
+    if profile.has(Trait::CarriesWeights) {
+        suspect(
+            Suspicion::CarriedWeights,
+            "accuracy is lost when the dimensions of the states change places and signs",
         );
     }
     if above_ceiling(profile) {

@@ -44,6 +44,7 @@ impl ChangedView {
                 changed.predict(testbed, change, &rows, swap_vectors)?;
             }
             Counterfactual::GarbledTexts => changed.garble(testbed, change)?,
+            Counterfactual::PermutedStates => changed.permute(testbed, change)?,
             Counterfactual::InvertedTeacher => {
                 changed.teach(testbed, change, |p| p.iter().map(|p| 1.0 - p).collect())?;
             }
@@ -128,6 +129,34 @@ impl ChangedView {
         Ok(())
     }
 
+    /// Other places and signs for the dimensions of all states, on both sides; everything else stays.
+    fn permute(&mut self, testbed: &Testbed, change: Counterfactual) -> Result<(), TestbedError> {
+        let problem = testbed.problem();
+        let secret = Secret::new(salt(problem).bytes("permuted states"));
+        let write = |split: Split, to: &std::path::Path| -> Result<(), ProblemError> {
+            let table = problem.table(split);
+            let tensors: Result<Vec<Tensor>, ProblemError> = problem
+                .about()
+                .activations
+                .iter()
+                .map(|spec| {
+                    let name = spec.tensor_name();
+                    Ok(permuted(table.activations.get(spec)?, &secret, &name))
+                })
+                .collect();
+            Ok(write_inputs(to, problem.about(), &table.rows, &tensors?)?)
+        };
+        let learn = testbed.changed(&format!("{change}-train"));
+        testbed.once(&learn, |partial| Ok(write(Split::Train, partial)?))?;
+        self.view.train = learn;
+        let predict = testbed.changed(change.as_str());
+        testbed.once(&predict, |partial| Ok(write(Split::Rank, partial)?))?;
+        if self.view.predict_activations.is_some() {
+            self.view.predict_activations = Some(predict.join("activations.safetensors"));
+        }
+        Ok(())
+    }
+
     /// Nonsense for texts on both sides; activations, to the byte, and weak labels stay.
     fn garble(&mut self, testbed: &Testbed, change: Counterfactual) -> Result<(), TestbedError> {
         let about = testbed.problem().about();
@@ -160,9 +189,32 @@ impl ChangedView {
 /// A split's rows with nonsense for texts: the same for every seed and method, and not to be
 /// foretold by who does not know the vault's salt.
 fn nonsense(problem: &Problem, split: Split) -> Vec<Row> {
-    let salt = Secret::new(problem.salt().copied().unwrap_or_default());
-    let secret = Secret::new(salt.bytes(&format!("garbled texts of {split}")));
+    let secret = Secret::new(salt(problem).bytes(&format!("garbled texts of {split}")));
     garbled(&problem.table(split).rows, &secret)
+}
+
+fn salt(problem: &Problem) -> Secret {
+    Secret::new(problem.salt().copied().unwrap_or_default())
+}
+
+/// The same permutation and the same signs for every vector of one tensor, whatever the split.
+fn permuted(mut tensor: Tensor, secret: &Secret, name: &str) -> Tensor {
+    let mut places: Vec<(u64, usize)> = (0..tensor.width)
+        .map(|dimension| (secret.derive(name, dimension as u64).0, dimension))
+        .collect();
+    places.sort_unstable();
+    let mut before = vec![0.0; tensor.width];
+    for vector in tensor.data.chunks_exact_mut(tensor.width.max(1)) {
+        before.copy_from_slice(vector);
+        for (value, &(draw, from)) in vector.iter_mut().zip(&places) {
+            *value = if draw % 2 == 0 {
+                before[from]
+            } else {
+                -before[from]
+            };
+        }
+    }
+    tensor
 }
 
 fn swapped(row: &Row) -> Row {
@@ -200,6 +252,32 @@ pub fn half_pool(groups: &Groups) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dimensions_change_places_and_signs_alike_in_all_rows() {
+        let width = 32;
+        let row = |shift: f32| (0..width).map(move |at| shift + at as f32);
+        let tensor = Tensor {
+            data: row(1.0).chain(row(101.0)).collect(),
+            rows: 2,
+            options: 1,
+            width,
+        };
+        let secret = Secret::new([3; 32]);
+        let after = permuted(tensor.clone(), &secret, "a");
+        let (first, second) = after.data.split_at(width);
+        let mut kept: Vec<f32> = first.iter().map(|value| value.abs()).collect();
+        assert_ne!(kept, tensor.data[..width]);
+        assert!(first.iter().any(|&value| value < 0.0));
+        assert!(first.iter().any(|&value| value > 0.0));
+        for (a, b) in first.iter().zip(second) {
+            assert_eq!(b - a, 100.0 * a.signum());
+        }
+        kept.sort_by(f32::total_cmp);
+        assert_eq!(kept, tensor.data[..width]);
+        assert_eq!(after, permuted(tensor.clone(), &secret, "a"));
+        assert_ne!(after, permuted(tensor, &secret, "b"));
+    }
 
     #[test]
     fn half_of_the_groups_stay_whole() {

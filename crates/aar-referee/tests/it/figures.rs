@@ -134,10 +134,10 @@ fn who_beats_the_ceiling_with_the_texts_alone_is_suspected_and_nobody_else() {
     });
     assert!(profile.has(Trait::ReadsTexts), "{profile:#?}");
     assert_eq!(suspicions, [Suspicion::TextOracle]);
-    // Answers that need no texts come from the strong model.
+    // Answers that need no texts come from the strong model, but not such good ones.
     let (profile, suspicions) = suspected(false, |_| {});
     assert!(!profile.has(Trait::ReadsTexts), "{profile:#?}");
-    assert_eq!(suspicions, []);
+    assert_eq!(suspicions, [Suspicion::AboveCeiling]);
     // Reading texts is no fault where it does not beat the ceiling.
     let (profile, suspicions) = suspected(false, |audit| {
         chance(audit);
@@ -150,4 +150,19 @@ fn who_beats_the_ceiling_with_the_texts_alone_is_suspected_and_nobody_else() {
     assert!(profile.has(Trait::ReadsTexts), "{profile:#?}");
     assert!(!profile.has(Trait::AboveCeiling), "{profile:#?}");
     assert_eq!(suspicions, []);
+}
+
+#[test]
+fn who_loses_accuracy_with_permuted_dimensions_brought_weights_along() {
+    let permuted = Counterfactual::PermutedStates;
+    let (profile, suspicions) = suspected(false, |audit| {
+        audit.runs.insert(permuted, Some(Ok(coins(4, 120))));
+        audit.ceiling = audit.runs[&Counterfactual::OtherSeed]
+            .clone()
+            .unwrap()
+            .unwrap()[0]
+            .clone();
+    });
+    assert!(profile.has(Trait::CarriesWeights), "{profile:#?}");
+    assert_eq!(suspicions, [Suspicion::CarriedWeights]);
 }

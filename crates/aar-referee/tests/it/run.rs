@@ -209,6 +209,7 @@ fn audit(problem: &Problem, replication: ReplicationId) -> NewAudit {
         ),
         (Counterfactual::SwappedOptions, None),
         (Counterfactual::GarbledTexts, Some(Ok(same.to_vec()))),
+        (Counterfactual::PermutedStates, Some(Ok(same.to_vec()))),
     ];
     NewAudit {
         replication,

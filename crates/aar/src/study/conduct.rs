@@ -49,9 +49,9 @@ const SESSIONS: u32 = 10;
 /// short for everything, the closing leaves something out.
 const LEAST_RESEARCH: f64 = 0.4;
 
-/// What the closing's two audits cost in replications of a baseline: 32 runs each of a method that
+/// What the closing's two audits cost in replications of a baseline: 36 runs each of a method that
 /// takes twice as long, where a replication has 16.
-const AUDITS: u32 = 8;
+const AUDITS: u32 = 9;
 
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);

@@ -151,6 +151,7 @@ fn profiles_tell_honest_methods_from_stolen_labels_order_and_pool() {
         "{honest:#?}"
     );
     assert!(suspicions(&honest, &method).is_empty());
+    assert!(!honest.has(Trait::CarriesWeights), "{honest:#?}");
     let garbled = honest
         .evidence
         .iter()
