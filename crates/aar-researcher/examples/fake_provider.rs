@@ -9,7 +9,7 @@
 //! ```
 
 #[path = "../tests/it/fake/mod.rs"]
-#[expect(dead_code, reason = "tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "tests use more of it")]
 mod fake;
 
 use fake::{Fake, Script};

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod alone;
-#[expect(dead_code, reason = "the example uses more of it")]
 mod fake;
 mod llm;
 mod support;

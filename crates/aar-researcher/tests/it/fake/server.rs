@@ -365,12 +365,13 @@ impl State {
     }
 
     fn check(&self, asked: &Asked, is_anthropic: bool, call: &mut Call) -> Result<(), Refusal> {
-        let given = if is_anthropic {
-            asked.header("x-api-key")
-        } else {
-            asked
-                .header("authorization")
-                .map(|value| value.trim_start_matches("Bearer "))
+        let bearer = asked
+            .header("authorization")
+            .map(|value| value.trim_start_matches("Bearer "));
+        // Anthropic's documents show the first of these, and its own tools send the second.
+        let given = match asked.header("x-api-key") {
+            Some(key) if is_anthropic => Some(key),
+            _ => bearer,
         };
         let given = given.unwrap_or_default();
         if given != self.script.key || self.key_expired.load(Ordering::SeqCst) {
