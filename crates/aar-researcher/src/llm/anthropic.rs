@@ -343,3 +343,140 @@ fn stop_reason(name: &str) -> StopReason {
         other => StopReason::Unknown(other.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(events: &[Value]) -> Result<Finished, StreamFault> {
+        let mut stream = Stream::default();
+        for event in events {
+            let event = SseEvent {
+                name: String::new(),
+                data: event.to_string(),
+            };
+            stream.take(&event, &mut |_| ())?;
+        }
+        stream.finish()
+    }
+
+    fn start(index: u64, block: Value) -> Value {
+        json!({"type": "content_block_start", "index": index, "content_block": block})
+    }
+
+    fn delta(index: u64, delta: Value) -> Value {
+        json!({"type": "content_block_delta", "index": index, "delta": delta})
+    }
+
+    fn stop(index: u64) -> Value {
+        json!({"type": "content_block_stop", "index": index})
+    }
+
+    fn end() -> Value {
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}})
+    }
+
+    #[test]
+    fn blocks_that_only_the_provider_understands_are_kept_as_they_came() {
+        let hidden = json!({"type": "redacted_thinking", "data": "b3BhcXVl"});
+        let new = json!({"type": "something_new", "x": {"y": [1]}});
+        let events = [
+            start(0, hidden.clone()),
+            stop(0),
+            start(
+                1,
+                json!({"type": "thinking", "thinking": "", "signature": ""}),
+            ),
+            delta(1, json!({"type": "signature_delta", "signature": "c2ln"})),
+            stop(1),
+            json!({"type": "a_new_event", "anything": 1}),
+            start(2, new.clone()),
+            stop(2),
+            end(),
+        ];
+        let reply = read(&events).ok().unwrap();
+        // Thinking whose text is left out still has its signature.
+        let signed = json!({"type": "thinking", "thinking": "", "signature": "c2ln"});
+        let kept: Vec<Block> = [hidden, signed, new]
+            .map(|raw| Block::Thinking { raw })
+            .into();
+        assert_eq!(reply.content, kept);
+        let message = Message {
+            role: Role::Assistant,
+            content: kept.clone(),
+        };
+        let sent = messages(&[message]);
+        for (block, sent) in kept.iter().zip(sent[0]["content"].as_array().unwrap()) {
+            assert!(matches!(block, Block::Thinking { raw } if raw == sent));
+        }
+    }
+
+    #[test]
+    fn usage_comes_in_parts_and_the_last_figure_holds() {
+        let begin = json!({"type": "message_start", "message": {"model": "m", "usage": {
+            "input_tokens": 5, "cache_creation_input_tokens": 6, "cache_read_input_tokens": 7, "output_tokens": 1}}});
+        let usage = read(&[begin, end()]).ok().unwrap().usage.unwrap();
+        let expected = Usage {
+            input: 5,
+            output: 9,
+            cache_write: 6,
+            cache_read: 7,
+        };
+        assert_eq!(usage, expected);
+    }
+
+    #[test]
+    fn input_may_come_whole_at_the_start() {
+        let tool =
+            json!({"type": "tool_use", "id": "t", "name": "bash", "input": {"command": "ls"}});
+        let reply = read(&[start(0, tool), stop(0), end()]).ok().unwrap();
+        let input = json!({"command": "ls"}).as_object().cloned().unwrap();
+        let expected = Block::ToolUse {
+            id: "t".into(),
+            name: "bash".into(),
+            input: ToolInput::Json(input),
+        };
+        assert_eq!(reply.content, [expected]);
+    }
+
+    #[test]
+    fn a_stream_out_of_order_is_no_reply() {
+        let text = || json!({"type": "text", "text": ""});
+        let more = || json!({"type": "text_delta", "text": "a"});
+        for events in [
+            vec![start(1, text())],
+            vec![start(0, text()), start(0, text())],
+            vec![delta(0, more())],
+            vec![start(0, text()), delta(7, more())],
+            vec![start(0, text()), delta(u64::MAX, more())],
+        ] {
+            assert!(
+                matches!(read(&events), Err(StreamFault::Protocol(_))),
+                "{events:?}"
+            );
+        }
+        for events in [
+            vec![],
+            vec![start(0, text()), stop(0)],
+            vec![start(0, text()), end()],
+        ] {
+            assert!(matches!(read(&events), Err(StreamFault::Cut)), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn errors_in_the_stream_have_the_status_of_their_kind() {
+        for (kind, status) in [
+            ("overloaded_error", 529),
+            ("rate_limit_error", 429),
+            ("authentication_error", 401),
+            ("api_error", 500),
+        ] {
+            let error = json!({"type": "error", "error": {"type": kind, "message": "m"}});
+            match read(&[error]) {
+                Err(StreamFault::Reported(report)) => assert_eq!(report.status, status),
+                _ => panic!("{kind}"),
+            }
+        }
+    }
+}

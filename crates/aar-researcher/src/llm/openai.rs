@@ -341,3 +341,166 @@ impl Stream {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(chunks: &[Value]) -> Result<Finished, StreamFault> {
+        let mut stream = Stream::new(4);
+        for chunk in chunks {
+            let event = SseEvent {
+                name: String::new(),
+                data: chunk.to_string(),
+            };
+            stream.take(&event, &mut |_| ())?;
+        }
+        stream.finish()
+    }
+
+    fn delta(delta: Value) -> Value {
+        json!({"choices": [{"index": 0, "delta": delta}]})
+    }
+
+    fn end(reason: &str) -> Value {
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+    }
+
+    fn calls(chunks: &[Value]) -> Vec<(String, String, Value)> {
+        let Ok(reply) = read(&[chunks, &[end("stop")]].concat()) else {
+            panic!("no reply");
+        };
+        assert_eq!(reply.stop, StopReason::ToolUse);
+        let calls = reply.content.into_iter().map(|block| match block {
+            Block::ToolUse {
+                id,
+                name,
+                input: ToolInput::Json(input),
+            } => (id, name, Value::Object(input)),
+            other => panic!("{other:?}"),
+        });
+        calls.collect()
+    }
+
+    fn call(id: &str, name: &str, input: Value) -> (String, String, Value) {
+        (id.into(), name.into(), input)
+    }
+
+    #[test]
+    fn calls_that_all_have_index_0_are_told_apart_by_their_ids() {
+        let part = |id: &str, arguments: &str| {
+            delta(json!({"tool_calls": [{"index": 0, "id": id,
+                "function": {"name": "bash", "arguments": arguments}}]}))
+        };
+        let rest = delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": "2}"}}]}));
+        let got = calls(&[part("a", "{\"n\": 1}"), part("b", "{\"n\": "), rest]);
+        let expected = [
+            call("a", "bash", json!({"n": 1})),
+            call("b", "bash", json!({"n": 2})),
+        ];
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn parts_of_parallel_calls_may_alternate() {
+        let part = |index: u64, id: Option<&str>, arguments: &str| {
+            let name = id.map(|_| "bash");
+            delta(json!({"tool_calls": [{"index": index, "id": id,
+                "function": {"name": name, "arguments": arguments}}]}))
+        };
+        let got = calls(&[
+            part(0, Some("a"), ""),
+            part(1, Some("b"), "{\"n\""),
+            part(0, None, "{\"n\": 1}"),
+            part(1, None, ": 2}"),
+        ]);
+        let expected = [
+            call("a", "bash", json!({"n": 1})),
+            call("b", "bash", json!({"n": 2})),
+        ];
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn arguments_may_be_an_object_and_ids_may_be_missing_or_twice() {
+        let whole =
+            |id: Value| json!({"id": id, "function": {"name": "view", "arguments": {"path": "x"}}});
+        let both = delta(json!({"tool_calls": [whole(json!("a")), whole(Value::Null)]}));
+        let input = json!({"path": "x"});
+        let expected = [
+            call("a", "view", input.clone()),
+            call("call_4_1", "view", input.clone()),
+        ];
+        assert_eq!(calls(&[both]), expected);
+        let twice = [(0, "a"), (1, "a")].map(|(index, id)| {
+            let mut part = whole(json!(id));
+            part["index"] = index.into();
+            delta(json!({"tool_calls": [part]}))
+        });
+        let expected = [
+            call("a", "view", input.clone()),
+            call("call_4_1", "view", input),
+        ];
+        assert_eq!(calls(&twice), expected);
+    }
+
+    #[test]
+    fn usage_in_every_chunk_counts_once_and_the_cache_is_kept_apart() {
+        let mut first = delta(json!({"content": "a"}));
+        first["usage"] = json!({"prompt_tokens": 100, "completion_tokens": 1});
+        let mut last = end("stop");
+        last["usage"] = json!({"prompt_tokens": 100, "completion_tokens": 2,
+            "prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 30}});
+        let usage = read(&[first, last]).ok().and_then(|reply| reply.usage);
+        let expected = Usage {
+            input: 6,
+            output: 2,
+            cache_write: 30,
+            cache_read: 64,
+        };
+        assert_eq!(usage, Some(expected));
+        let mut odd = end("stop");
+        odd["usage"] =
+            json!({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 1e3 as u64}});
+        let usage = read(&[odd]).ok().and_then(|reply| reply.usage).unwrap();
+        assert_eq!((usage.input, usage.cache_read), (0, 10));
+    }
+
+    #[test]
+    fn a_refusal_and_an_error_in_the_stream_are_not_taken_for_words() {
+        let reply = read(&[delta(json!({"refusal": "No."})), end("stop")])
+            .ok()
+            .unwrap();
+        assert_eq!(reply.stop, StopReason::Refusal);
+        for (error, status) in [
+            (json!({"message": "m", "type": "server_error"}), 500),
+            (json!({"message": "m", "code": 400}), 400),
+            (json!({"message": "m", "code": "503"}), 503),
+            (json!("out of memory"), 500),
+        ] {
+            match read(&[json!({"error": error})]) {
+                Err(StreamFault::Reported(report)) => assert_eq!(report.status, status),
+                _ => panic!("{error}"),
+            }
+        }
+        assert!(matches!(
+            read(&[delta(json!({"content": "a"}))]),
+            Err(StreamFault::Cut)
+        ));
+    }
+
+    #[test]
+    fn odd_chunks_are_passed_over() {
+        let odd = [
+            json!(null),
+            json!([]),
+            json!({"choices": {}}),
+            json!({"choices": [7]}),
+            delta(json!({"content": null, "tool_calls": null})),
+            delta(json!({"content": 5, "tool_calls": {"a": 1}, "reasoning": []})),
+            json!({"usage": {"prompt_tokens": -1}}),
+        ];
+        let reply = read(&[&odd[..], &[end("stop")]].concat()).ok().unwrap();
+        assert_eq!((reply.content, reply.usage), (Vec::new(), None));
+    }
+}

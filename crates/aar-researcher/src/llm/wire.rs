@@ -238,3 +238,126 @@ pub(super) fn clip(text: &str) -> String {
         Some((end, _)) => format!("{} …", &text[..end]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::prices::Price;
+
+    /// What became of an answer with this status and body.
+    fn judged(status: u16, body: &str) -> String {
+        let endpoint = Endpoint::new(Wire::OpenAi, "http://127.0.0.1:9", None).unwrap();
+        let card = Card::custom("m", Wire::OpenAi, 1000, 100, Price::FREE);
+        match Report::of_body(status, body.as_bytes()).judge(&endpoint, &card) {
+            Ok(_) => "again".into(),
+            Err(error) => format!("{error:?}")
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_server_is_understood_in_its_own_words() {
+        for (status, body, expected) in [
+            // Anthropic
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 211000 tokens > 200000 maximum"}}"#,
+                "ContextOverflow",
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000"}}"#,
+                "ContextOverflow",
+            ),
+            (
+                413,
+                r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#,
+                "ContextOverflow",
+            ),
+            (
+                404,
+                r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-nope"}}"#,
+                "UnknownModel",
+            ),
+            (
+                402,
+                r#"{"type":"error","error":{"type":"billing_error","message":"payment"}}"#,
+                "OutOfCredit",
+            ),
+            (
+                529,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                "again",
+            ),
+            // OpenAI
+            (
+                400,
+                r#"{"error":{"message":"too many","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
+                "ContextOverflow",
+            ),
+            (
+                429,
+                r#"{"error":{"message":"quota","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                "OutOfCredit",
+            ),
+            (
+                404,
+                r#"{"error":{"message":"nope","code":"model_not_found"}}"#,
+                "UnknownModel",
+            ),
+            // vLLM
+            (
+                400,
+                r#"{"object":"error","message":"This model's maximum context length is 8192 tokens. However, you requested 9000 tokens","type":"BadRequestError","code":400}"#,
+                "ContextOverflow",
+            ),
+            (
+                404,
+                r#"{"object":"error","message":"The model `x` does not exist.","type":"NotFoundError","code":404}"#,
+                "UnknownModel",
+            ),
+            // llama.cpp
+            (
+                400,
+                r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
+                "ContextOverflow",
+            ),
+            (
+                503,
+                r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
+                "again",
+            ),
+            // Ollama
+            (
+                404,
+                r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"api_error"}}"#,
+                "UnknownModel",
+            ),
+            (404, r#"{"error":"model 'x' not found"}"#, "UnknownModel"),
+            // Anything
+            (404, "404 page not found", "Refused"),
+            (502, "<html>Bad gateway</html>", "again"),
+            (500, "", "again"),
+            (418, "\u{0}\u{1}", "Refused"),
+        ] {
+            assert_eq!(judged(status, body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_out_before_a_text_is_cut() {
+        let key = super::super::Key::new("sk-0123456789-abcdefghij", "the test").unwrap();
+        let endpoint = Endpoint::new(Wire::OpenAi, "http://127.0.0.1:9", Some(key)).unwrap();
+        let card = Card::custom("m", Wire::OpenAi, 1000, 100, Price::FREE);
+        for before in MOST_WORDS - 30..MOST_WORDS {
+            let body = format!("{}sk-0123456789-abcdefghij", "x".repeat(before));
+            let error = Report::of_body(400, body.as_bytes())
+                .judge(&endpoint, &card)
+                .unwrap_err();
+            assert!(!error.to_string().contains("sk-0"), "{error}");
+        }
+    }
+}
