@@ -131,7 +131,7 @@ pub enum AskError {
         limit: String,
     },
     /// The endpoint could not be reached, or stayed overloaded, or broke off again and again.
-    #[error("{url} gave no reply in {tries} tries, the last time because {why}")]
+    #[error("{url} gave no reply (tries: {tries}); the last time: {why}")]
     GaveUp {
         /// What was asked.
         url: String,

@@ -8,6 +8,7 @@ use aar_researcher::llm::{
     Reply, Request, StopReason, ToolChoice, Wire,
 };
 use serde_json::json;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -311,6 +312,34 @@ fn an_endpoint_that_is_down_is_named() {
         );
         assert_eq!(failed.attempts.len(), 8);
     }
+}
+
+#[test]
+fn encrypted_calls_need_a_server_that_can_encrypt() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The client's greeting: a socket that is closed with something unread resets the connection.
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap();
+    });
+    let endpoint = Endpoint::new(Wire::OpenAi, &format!("https://127.0.0.1:{port}"), None).unwrap();
+    let once = Patience {
+        retries: 0,
+        ..Patience::default()
+    };
+    let mut client = Client::new(endpoint, card(Wire::OpenAi), Seed(1)).with_patience(once);
+    let error = ask(&mut client).unwrap_err().error;
+    server.join().unwrap();
+    let words = error.to_string();
+    assert!(
+        matches!(error, AskError::GaveUp { tries: 1, .. }),
+        "{words}"
+    );
+    assert!(words.contains("InvalidContentType"), "{words}");
 }
 
 fn ask(client: &mut Client) -> Result<Reply, AskFailed> {
