@@ -1,6 +1,8 @@
-//! Explorers at the real hub over loopback; only compute is played.
+//! Explorers at the real hub over loopback, where only compute is played; clients of language models at a fake provider.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod alone;
+mod fake;
+mod llm;
 mod support;
 mod team;
