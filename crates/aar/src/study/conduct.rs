@@ -2,7 +2,7 @@
 //! the referee side by side, then the closing.
 
 use super::close::{self, Closing, TRANSFERRED};
-use super::crew::{Crew, Door};
+use super::crew::{Crew, Door, write_decoy};
 use super::examine::Examiner;
 use super::open::Opened;
 use super::owner::OwnersKey;
@@ -11,7 +11,7 @@ use super::workers::Workshop;
 use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
-use aar_core::case::Decision;
+use aar_core::case::{Decision, Verdict};
 use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
@@ -39,6 +39,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// A researcher's method is taken to cost so many times what a baseline costs.
 const DEAR: u32 = 2;
+
+/// The machine is taken to get so many times slower than at the opening, and no more.
+const SLOWER: u32 = 3;
 
 /// The best claim of the moment is decided so many times while research goes on, at first after two
 /// tenths of the time. Each test spends some of the study's error rate, the first ones most, so it
@@ -121,10 +124,17 @@ pub(crate) fn conduct(
     };
     let hub = Arc::new(Hub::create(run_dir, study, problems, setup)?);
     let fresh = seeds(secret, "rank-teacher", study.replication_seeds);
+    // What lies in researchers' sandboxes lies in the referee's too, where it opens nothing: by its
+    // absence a method would know who runs it.
+    let decoy = scratch.path().join("referees-decoy");
+    write_decoy(
+        &decoy,
+        &Digest::of(&secret.bytes("referees-decoy")).to_string(),
+    )?;
     let referee = Referee::new(
         Arc::clone(&hub),
         Machine {
-            runner: runner("referees-aar-lab")?,
+            runner: runner("referees-aar-lab")?.with_honeytoken(decoy),
             ..machine.clone()
         },
         Arc::clone(&testbeds),
@@ -154,6 +164,7 @@ pub(crate) fn conduct(
             crew,
             progress,
             end,
+            first: Cell::new(Duration::ZERO),
             usual: Cell::new(Duration::ZERO),
         };
         // Whatever happens, a panic included, nobody may be left waiting.
@@ -192,7 +203,9 @@ struct Conductor<'a> {
     crew: &'a dyn Crew,
     progress: &'a Progress,
     end: Instant,
-    /// What replicating a baseline takes on this machine as busy as it lately was.
+    /// What replicating a baseline took at the opening.
+    first: Cell<Duration>,
+    /// The same on this machine as busy as it lately was.
     usual: Cell<Duration>,
 }
 
@@ -232,7 +245,15 @@ impl Conductor<'_> {
         loop {
             // A person may withdraw a method at any moment.
             let withdrawn = self.hub.withdrawn()?;
-            let mut waiting = self.claims()?.into_iter().chain(nominated.iter().copied());
+            // After the best claim everybody's turn comes before anybody's second claim.
+            let claims = self.claims()?;
+            let first = if decided.is_empty() {
+                claims.len().min(1)
+            } else {
+                0
+            };
+            let (best, others) = claims.split_at(first);
+            let mut waiting = best.iter().chain(&nominated).chain(others).copied();
             let is_open = |one: &SnapshotId| !decided.contains(one) && !withdrawn.contains(one);
             let Some(next) = waiting.find(is_open) else {
                 break;
@@ -299,7 +320,8 @@ impl Conductor<'_> {
             }
             self.report_replication(Some(&replication), method.group)?;
         }
-        self.usual.set(spent / count(baselines.len().max(1)));
+        self.first.set(spent / count(baselines.len().max(1)));
+        self.usual.set(self.first.get());
         Ok(Shipped { baselines })
     }
 
@@ -377,12 +399,18 @@ impl Conductor<'_> {
         };
         // A machine that others make busy must not make the study late.
         let usual = (self.usual.get() * 3 + begun.elapsed() / DEAR) / 4;
-        self.usual.set(self.usual.get().max(usual));
+        // And no method that sleeps may end the others' research.
+        let most = self.first.get() * SLOWER;
+        self.usual.set(self.usual.get().max(usual.min(most)));
         self.report_replication(replication.as_ref(), Group::Study)?;
-        match replication {
-            Some(row) if row.promoted => audit(self.hub, self.referee, &row, self.progress),
-            _ => Ok(()),
+        if let Some(row) = replication.filter(|row| row.promoted) {
+            audit(self.hub, self.referee, &row, self.progress)?;
+            // The next decision must not be made against a row that an audit has just felled.
+            let decided = self.hub.rule(false)?.into_iter();
+            let felled = decided.filter(|(_, one)| one.verdict == Verdict::Disqualified);
+            self.report_decisions(&felled.collect::<Vec<_>>());
         }
+        Ok(())
     }
 
     fn report_decisions(&self, decisions: &[(CaseId, Decision)]) {

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use aar_core::id::{Name, SnapshotId};
 use aar_hub::{Client, Hub};
 use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -37,10 +37,15 @@ impl<'a> Door<'a> {
     pub(crate) fn admit(&self, name: &Name, direction: &str) -> Result<String> {
         let token = self.hub.join(name, direction)?;
         let decoy = self.hub.issue_honeytoken(name)?;
-        let place = self.honeytokens.join(name.as_str());
-        fs::write(place, format!("token = \"{}\"\n", decoy.secret()))?;
+        write_decoy(&self.honeytokens.join(name.as_str()), decoy.secret())?;
         Ok(token.secret().to_owned())
     }
+}
+
+/// Writes a decoy as it lies in sandboxes.
+pub(super) fn write_decoy(path: &Path, token: &str) -> Result<()> {
+    let text = format!("token = \"{token}\"\n");
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 /// A study's researchers. They come in by the door and talk to the hub over HTTP.
