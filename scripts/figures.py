@@ -3,8 +3,8 @@
     python3 scripts/figures.py run DIRECTORY [--arms ARM,...] [--aar PROGRAM] [--minutes N] [--seeds N]
     python3 scripts/figures.py table DIRECTORY
 
-`run` makes DIRECTORY/ARM-SEED. The arms of one seed run side by side, so that a change in the
-machine's load meets all alike. `table` reads every finished run and prints the figures of each arm
+`run` makes DIRECTORY/ARM-SEED, the arms of one seed in turn, so that a slow change in the machine's
+load meets all alike. `table` reads every finished run and prints the figures of each arm
 and its differences from the first, paired by seed.
 """
 
@@ -41,8 +41,6 @@ def run(arguments):
     directory = pathlib.Path(arguments.directory)
     directory.mkdir(parents=True, exist_ok=True)
     for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
-        begun = time.monotonic()
-        running = {}
         for arm in arguments.arms:
             out = directory / f"{arm}-{seed}"
             if out.exists():
@@ -59,11 +57,10 @@ def run(arguments):
                 )
             )
             command = [arguments.aar, "run", str(study), "--out", str(out), "--seed", str(seed)]
-            running[out.name] = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        for name, process in running.items():
-            status = process.wait()
+            begun = time.monotonic()
+            status = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
             seconds = time.monotonic() - begun
-            print(f"{name}: status {status} after {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(f"{out.name}: status {status} after {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def events(run_dir):
