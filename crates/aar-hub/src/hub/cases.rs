@@ -43,12 +43,17 @@ pub struct NewCase {
 
 impl Hub {
     /// Opens a case, unless one stands that says the same as strongly; gives the number of the one
-    /// that stands.
+    /// that stands. A case about a snapshot concerns whoever stored it: who has a colleague's method
+    /// scored answers for nothing in it.
     ///
     /// # Errors
     /// If the evidence is empty, the study is closed, or writing fails.
-    pub fn open_case(&self, new: NewCase) -> Result<CaseId> {
+    pub fn open_case(&self, mut new: NewCase) -> Result<CaseId> {
         let mut writer = self.write()?;
+        let author = new.snapshot.map(|id| read::author(&writer.db, id));
+        if let Some(author) = author.transpose()?.flatten() {
+            new.researcher = author;
+        }
         if let Some(case) = standing(&writer, &new)? {
             return Ok(case);
         }

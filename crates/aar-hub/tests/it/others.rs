@@ -133,6 +133,8 @@ fn evidence_about_one_snapshot_adds_up_whoever_asked_for_it() {
         };
         lab.hub.open_case(new).unwrap();
     }
+    let cases = lab.hub.cases().unwrap();
+    assert!(cases.iter().all(|case| case.researcher == eve), "{cases:?}");
     lab.hub.rule(false).unwrap();
     assert!(lab.hub.withdrawn().unwrap().contains(&method));
 }
