@@ -205,17 +205,7 @@ fn files_that_were_removed_or_added_are_found() {
         let file = run.join(added);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "new").unwrap();
-        let named = if added.starts_with("report") {
-            added
-        } else {
-            "new"
-        };
-        let named = if added == "ledger/old/new" {
-            "ledger/old does not belong there"
-        } else {
-            named
-        };
-        refused(&run, "new");
+        refused(&run, added.rsplit('/').next().unwrap());
         fs::remove_file(&file).unwrap();
     }
 }
