@@ -29,6 +29,17 @@ pub const MAX_TEXT: usize = 5_000;
 pub const MAX_QUERY: usize = 200;
 /// No list of findings is longer.
 pub const MAX_LIST: u64 = 100;
+/// Evaluations are charged, and told to their askers, in whole steps of so many CPU seconds.
+pub const EVALUATION_STEP_SECONDS: f64 = 5.0;
+
+/// What an evaluation that used `seconds` is charged: whole steps, rounded up.
+///
+/// A method sees weak labels and can sleep, so every digit of its time could carry them out. The index is
+/// filled with this figure, and budgets are kept by it: if they were kept by the exact one and only told
+/// in steps, an asker could find the exact one with experiments of known length.
+pub(crate) fn charged_for_evaluation(seconds: f64) -> f64 {
+    (seconds / EVALUATION_STEP_SECONDS).ceil() * EVALUATION_STEP_SECONDS
+}
 
 /// Every refusal's body.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -91,7 +102,7 @@ pub struct BudgetView {
     /// The limits.
     #[schema(value_type = Object)]
     pub budget: Budget,
-    /// Settled.
+    /// Settled; of evaluations, CPU seconds in whole steps of 5, each rounded up.
     #[schema(value_type = Object)]
     pub spent: Spent,
     /// Evaluations asked for and not ended.
@@ -274,8 +285,20 @@ pub struct EvaluationView {
     /// The hub's answer.
     #[schema(value_type = Object)]
     pub feedback: Option<Feedback>,
-    /// CPU seconds of all its seeds.
+    /// CPU seconds of all its seeds together that were charged, a multiple of 5; told to
+    /// `researcher` only.
     pub compute_seconds: Option<f64>,
+}
+
+impl EvaluationView {
+    /// The same, as `reader` may see it.
+    #[must_use]
+    pub(crate) fn seen_by(mut self, reader: &Name) -> Self {
+        if self.researcher != *reader {
+            self.compute_seconds = None;
+        }
+        self
+    }
 }
 
 /// A post for the forum.

@@ -14,7 +14,9 @@ use aar_core::feedback::{Feedback, FeedbackPolicy};
 use aar_core::id::EvaluationId;
 use aar_core::row::Label;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::{fs, io};
 
 /// What was found in a run directory's ledger and store.
 #[derive(Debug)]
@@ -62,6 +64,10 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
         faults.push("the ledger does not begin with the study's opening".to_owned());
     }
     faults.extend(case::check(entries.iter().map(|entry| &entry.event)));
+    let ledger = Path::new(LEDGER_FILE);
+    if let (Some(directory), Some(file)) = (ledger.parent(), ledger.file_name()) {
+        faults.extend(strangers(run_dir, directory, &|name| name == file));
+    }
     let store_dir = run_dir.join(STORE_DIR);
     let store = Store::at(&store_dir);
     let blobs = match store.verify_all() {
@@ -90,6 +96,28 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
         blobs,
         faults,
     }
+}
+
+/// One sentence for each thing in `directory`, a path within `run_dir`, that is not `known` by its name,
+/// and for a directory that cannot be listed.
+#[must_use]
+pub fn strangers(run_dir: &Path, directory: &Path, known: &dyn Fn(&OsStr) -> bool) -> Vec<String> {
+    let list = || -> io::Result<Vec<OsString>> {
+        let entries = fs::read_dir(run_dir.join(directory))?;
+        entries.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let mut names = match list() {
+        Ok(names) => names,
+        Err(error) => return vec![format!("{}: {error}", directory.display())],
+    };
+    names.retain(|name| !known(name));
+    names.sort();
+    let fault = |name: &OsString| {
+        let name = name.to_string_lossy();
+        let place = directory.display();
+        format!("{place}/{} does not belong there", name.escape_debug())
+    };
+    names.iter().map(fault).collect()
 }
 
 /// What [`verify_answers`] found.

@@ -30,24 +30,36 @@ pub struct Recomputed {
     /// The board as it stood when the study closed: what its tables and its report show. People may
     /// have decided about cases since.
     pub board_at_closing: Board,
-    /// What was checked, for people.
+    /// What was checked, for people; counts go up to the closing, so that they are those of the report.
     pub checked: Vec<String>,
     /// One sentence for each fault.
     pub faults: Vec<String>,
 }
 
-/// Recomputes the run in `run_dir`, wherever it was moved to. With `head`, the chain must end there.
+impl Recomputed {
+    /// The decisions that people added after the closing; a chain without faults holds nothing else
+    /// there. Empty if the study was not closed.
+    #[must_use]
+    pub fn decisions_since_closing(&self) -> &[Entry] {
+        let closing = self.entries.iter().position(is_closing);
+        closing.map_or(&[], |place| &self.entries[place + 1..])
+    }
+}
+
+/// Recomputes the run in `run_dir`, wherever it was moved to. With `head`, the chain must end there, or
+/// have ended there when the study was closed or at a decision since.
 #[must_use]
 pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
     let ledger = verify_run(run_dir, head);
     let mut faults = ledger.faults;
     // The report says what was checked when it was written, so what people decided since is no part
     // of it.
-    let closing = |entry: &Entry| matches!(entry.event, Event::StudyClosed { .. });
-    let closed = ledger.entries.iter().position(closing);
-    let entries = closed.map_or(ledger.entries.len(), |place| place + 1);
+    let closing = ledger.entries.iter().position(is_closing);
     let mut checked = vec![
-        format!("ledger: {entries} entries, every hash and link"),
+        format!(
+            "ledger: {} entries, every hash and link",
+            closing.map_or(ledger.entries.len(), |place| place + 1)
+        ),
         format!("store: {} blobs against their names", ledger.blobs),
     ];
     let mut truths = BTreeMap::new();
@@ -70,8 +82,7 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
     let audits: Vec<Audit> = ledger.entries.iter().filter_map(audited).collect();
     let (mut board, mut board_at_closing) = (Board::default(), Board::default());
     if faults.is_empty() {
-        let closing = |event: &&Event| matches!(event, Event::StudyClosed { .. });
-        let end = events.iter().position(closing).unwrap_or(events.len());
+        let end = closing.unwrap_or(events.len());
         let history = History {
             store: Store::at(&run_dir.join(STORE_DIR)),
             main: opened(&ledger.entries).first().map(|problem| &problem.id),
@@ -260,6 +271,10 @@ fn opened(entries: &[Entry]) -> &[OpenedProblem] {
         Some(Event::StudyOpened { problems, .. }) => problems,
         _ => &[],
     }
+}
+
+fn is_closing(entry: &Entry) -> bool {
+    matches!(entry.event, Event::StudyClosed { .. })
 }
 
 fn replicated(entry: &Entry) -> Option<Replication> {

@@ -26,6 +26,7 @@ mod text;
 
 pub use meter::{LabelBits, label_bits};
 pub use terminal::{board_json, short_board};
+pub use text::moment;
 
 use aar_core::board::Board;
 use aar_core::digest::Digest;

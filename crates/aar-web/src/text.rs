@@ -109,8 +109,9 @@ pub(crate) fn span(milliseconds: u64) -> String {
     }
 }
 
-/// A moment in UTC, to the minute.
-pub(crate) fn moment(milliseconds: u64) -> String {
+/// A moment in UTC, to the minute, from milliseconds since 1970; a dash if there is no such moment.
+#[must_use]
+pub fn moment(milliseconds: u64) -> String {
     i64::try_from(milliseconds)
         .ok()
         .and_then(|at| Timestamp::from_millisecond(at).ok())

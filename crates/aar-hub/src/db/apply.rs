@@ -5,6 +5,7 @@
 //! store and the index itself.
 
 use super::{read, signed};
+use crate::api::charged_for_evaluation;
 use crate::error::{HubError, Result};
 use crate::snapshot;
 use crate::store::Store;
@@ -230,6 +231,7 @@ pub(crate) fn apply(
             ..
         } => {
             let (state, reason) = state_of(end);
+            let charged = charged_for_evaluation(*compute_seconds);
             let claimed = claims_improvement(db, *snapshot, feedback.as_ref())?;
             db.execute(
                 "UPDATE evaluations SET state = ?2, reason = ?3, feedback = ?4, score = ?5,
@@ -241,7 +243,7 @@ pub(crate) fn apply(
                     feedback.as_ref().map(json).transpose()?,
                     feedback.as_ref().and_then(Feedback::pgr),
                     claimed,
-                    compute_seconds,
+                    charged,
                     at,
                     json(outputs)?,
                 ),
@@ -255,7 +257,7 @@ pub(crate) fn apply(
             } else {
                 "evaluations_reserved = evaluations_reserved - 1, evaluations = evaluations + 1"
             };
-            spend(db, researcher, change, *compute_seconds)?;
+            spend(db, researcher, change, charged)?;
         }
         Event::Nominated {
             researcher,

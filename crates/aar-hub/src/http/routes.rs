@@ -239,8 +239,9 @@ async fn get_evaluation(
     Params(wait): Params<Wait>,
 ) -> Answer<EvaluationView> {
     ask(hub, move |hub| {
+        let name = caller.name.clone();
         let (time, _seat) = wait.begin(hub, caller)?;
-        hub.wait_evaluation(id, time)
+        Ok(hub.wait_evaluation(id, time)?.seen_by(&name))
     })
     .await
     .map(Json)

@@ -84,7 +84,7 @@ impl Hub {
         let mut writer = self.write()?;
         if let Some(known) = read::evaluation_of(&writer.db, snapshot)? {
             drop(writer);
-            return self.evaluation(known.id);
+            return Ok(self.evaluation(known.id)?.seen_by(researcher));
         }
         if self.study.feedback == FeedbackPolicy::Ladder
             && self.ladder_leader(&writer.db)?.is_none()
@@ -121,7 +121,7 @@ impl Hub {
         Ok(view)
     }
 
-    /// An evaluation, whoever asked for it.
+    /// An evaluation, whoever asked for it, as the trusted process and its asker may see it.
     ///
     /// # Errors
     /// If there is none.

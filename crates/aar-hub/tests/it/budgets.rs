@@ -1,12 +1,15 @@
 //! Budgets are hard, also when everybody pulls at once.
 
-use crate::support::{Lab, finish, labels, study};
+use crate::support::{Lab, client, finish, labels, local, study};
 use aar_core::budget::{Budget, EvaluationRate, Resource};
-use aar_core::event::RunEnd;
+use aar_core::event::{Event, RunEnd};
 use aar_core::study::Study;
 use aar_hub::HubError;
+use aar_hub::http::serve;
 use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Run};
+use aar_hub::verify::verify_run;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 fn with(budget: Budget) -> Study {
     Study { budget, ..study() }
@@ -106,11 +109,71 @@ fn a_failed_evaluation_is_refunded_but_its_computing_is_not() {
         let spent = lab.hub.budget(&ada).unwrap().spent;
         assert_eq!(
             (spent.evaluations, spent.compute_seconds),
-            (0, 4.0 * f64::from(round))
+            (0, 5.0 * f64::from(round))
         );
     }
     lab.evaluate(&ada, snapshot, 100);
     assert_eq!(lab.hub.budget(&ada).unwrap().spent.evaluations, 1);
+}
+
+/// A method can sleep for as long as it likes, so what is told of its time must be coarse.
+#[test]
+fn of_an_evaluations_time_its_asker_is_told_whole_steps_and_nobody_else_anything() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let end = |method: &str, failed: bool, seconds: f64| {
+        let snapshot = lab.store(&ada, method);
+        let id = lab.hub.request_evaluation(&ada, snapshot).unwrap().id;
+        let job = lab.hub.next_job().unwrap().unwrap();
+        let outcome = if failed {
+            EvaluationOutcome::Failed("no predictions".to_owned())
+        } else {
+            EvaluationOutcome::Predictions(vec![labels(); job.seeds.len()])
+        };
+        lab.hub.finish_evaluation(id, outcome, seconds).unwrap();
+        (snapshot, id)
+    };
+    let told = |id| lab.hub.evaluation(id).unwrap().compute_seconds.unwrap();
+    let spent = || lab.hub.budget(&ada).unwrap().spent.compute_seconds;
+    let ends = [
+        (true, 0.0, 0.0),
+        (true, 0.001, 5.0),
+        (true, 4.999, 5.0),
+        (false, 5.0, 5.0),
+        (false, 5.001, 10.0),
+        (false, 12.345, 15.0),
+    ];
+    let mut sum = 0.0;
+    for (number, (failed, seconds, step)) in ends.into_iter().enumerate() {
+        let (_, id) = end(&format!("m{number}"), failed, seconds);
+        sum += step;
+        assert_eq!((told(id), spent()), (step, sum), "{seconds}");
+    }
+    // The budget is kept in the steps too: no experiment of known length finds what was left of one.
+    let (snapshot, id) = end("last", false, 1.25);
+    let run = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    finish(&lab.hub, &lab.hub.next_job().unwrap().unwrap(), 0);
+    assert_eq!(spent(), sum + 5.0 + 1.5);
+    let trial = lab.hub.experiment(&ada, run).unwrap();
+    assert_eq!(trial.compute_seconds, Some(1.5));
+
+    let asked = lab.hub.request_evaluation(&bob, snapshot).unwrap();
+    assert_eq!((asked.id, asked.compute_seconds), (id, None));
+    let server = serve(lab.hub.clone(), local()).unwrap();
+    let read = |who| {
+        let client = client(&server.base_url(), &lab.hub, who);
+        let view = client.evaluation(id, Duration::ZERO).unwrap();
+        view.compute_seconds
+    };
+    assert_eq!((read("ada"), read("bob")), (Some(5.0), None));
+    server.shutdown();
+
+    // The record keeps what was used.
+    let entries = verify_run(lab.dir.path(), None).entries;
+    let exact = entries.iter().any(|entry| {
+        matches!(entry.event, Event::EvaluationEnded { compute_seconds, .. } if compute_seconds == 12.345)
+    });
+    assert!(exact);
 }
 
 #[test]

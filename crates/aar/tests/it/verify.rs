@@ -2,11 +2,16 @@
 
 use crate::program::{Answer, aar};
 use crate::study::{files, finished};
+use aar_core::board::Group;
+use aar_core::case::Suspicion;
 use aar_core::digest::Digest;
 use aar_core::event::Event;
-use aar_core::id::Seed;
+use aar_core::id::{CaseId, Seed};
 use aar_hub::ledger::{Entry, LEDGER_FILE, Ledger};
-use aar_referee::recompute;
+use aar_hub::snapshot;
+use aar_hub::store::{STORE_DIR, Store};
+use aar_referee::{PROMOTION_RULE, recompute};
+use aar_web::{Material, Verification};
 use std::fs;
 use std::path::Path;
 
@@ -192,13 +197,133 @@ fn files_that_were_removed_or_added_are_found() {
         "problem/new",
         "problem/vault/dev/new",
         "transfer/other/new",
+        "ledger/events.jsonl.new",
+        "report/index.html.new",
+        "report/verified.csv.new",
+        "report/.new",
     ] {
         let file = run.join(added);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "new").unwrap();
-        refused(&run, "new");
+        refused(&run, added.rsplit('/').next().unwrap());
         fs::remove_file(&file).unwrap();
     }
+}
+
+/// Closes a copy of the study again as if a case had been opened on a method of its board before.
+fn close_with_a_case(run: &Path) -> (CaseId, Digest) {
+    let (_closing, before) = finished().entries.split_last().unwrap();
+    let at = before.last().unwrap().at;
+    let known = before.iter().filter_map(|entry| match entry.event {
+        Event::CaseOpened { case, .. } => Some(case.0),
+        _ => None,
+    });
+    let case = CaseId(known.max().unwrap_or(0) + 1);
+    let ranked = before.iter().find_map(|entry| match &entry.event {
+        Event::Replicated { replication, .. } if replication.group == Group::Study => {
+            Some(replication.snapshot)
+        }
+        _ => None,
+    });
+    let opened = Event::CaseOpened {
+        case,
+        suspicion: Suspicion::EmbeddedData,
+        researcher: "ada".parse().unwrap(),
+        snapshot: Some(ranked.unwrap()),
+        weight: 2.0,
+        evidence: "many opaque words".to_owned(),
+    };
+    let file = run.join(LEDGER_FILE);
+    fs::remove_file(&file).unwrap();
+    let mut ledger = Ledger::create(&file).unwrap();
+    for Entry { at, event, .. } in before {
+        ledger.append(*at, std::slice::from_ref(event)).unwrap();
+    }
+    ledger.append(at, &[opened]).unwrap();
+
+    let report = |verification: &Verification| {
+        let made = recompute(run, None);
+        assert_eq!(made.faults, Vec::<String>::new());
+        let store = Store::at(&run.join(STORE_DIR));
+        let events: Vec<_> = made
+            .entries
+            .iter()
+            .map(|entry| (entry.seq, entry.at, entry.event.clone()))
+            .collect();
+        let material = Material {
+            events: &events,
+            board: &made.board_at_closing,
+            snapshot: &|id| snapshot::get(&store, id).ok(),
+            text: &|digest| store.get(digest).ok(),
+            head: made.head,
+            verification,
+            promotion_rule: PROMOTION_RULE,
+        };
+        aar_web::report(&material).unwrap()
+    };
+    let tables = report(&Verification::NotRun).tables;
+    for (name, bytes) in &tables {
+        fs::write(run.join("report").join(name), bytes).unwrap();
+    }
+    let tables = aar_web::digests(&tables);
+    ledger.append(at, &[Event::StudyClosed { tables }]).unwrap();
+    let checked = Verification::Good(recompute(run, None).checked);
+    let page = report(&checked).html;
+    fs::write(run.join("report/report.html"), page).unwrap();
+    (case, ledger.head())
+}
+
+#[test]
+fn a_decision_after_the_closing_does_not_pass_unnoticed() {
+    let copy = finished().copy();
+    let run = copy.path().join("run");
+    let (case, closed) = close_with_a_case(&run);
+    let closed = closed.to_string();
+    let at_closing = verify(&run, &["--head", &closed]);
+    assert_eq!(at_closing.code, Some(0), "{at_closing:?}");
+    assert!(!at_closing.stdout.contains("decided"), "{at_closing:?}");
+
+    let decide = |verdict: &str| {
+        let (run, case) = (run.to_str().unwrap(), case.to_string());
+        let decision = ["case", run, "--decide", &case, "--verdict", verdict];
+        let words = ["--reason", "I \"ran\" it", "--judge", "ann"];
+        let answer = aar(&[&decision[..], &words].concat());
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        let head = answer.stdout.trim_end().rsplit(' ').next().unwrap();
+        head.to_owned()
+    };
+    let told = |options: &[&str], code: i32, lines: &[&str]| {
+        let answer = verify(&run, options);
+        assert_eq!(answer.code, Some(code), "{answer:?}");
+        for line in lines {
+            assert!(answer.stdout.contains(line), "{line}: {answer:?}");
+        }
+        assert_eq!(answer.stdout.ends_with("this run verifies\n"), code == 0);
+        answer.stdout
+    };
+    let first = decide("disqualified");
+    let out = format!("case {case} is disqualified, says ann at ");
+    let differs = "board    differs now from the report's tables";
+    let since = "the head you gave is that of the closing; 1 decision came after it";
+    let seen = [&*out, r#": "I \"ran\" it""#, differs];
+    told(&[], 0, &seen);
+    told(&["--head", &closed], 1, &[&seen[..], &[since]].concat());
+    let allowed = ["--head", &closed, "--allow-decisions"];
+    told(&allowed, 0, &[&seen[..], &[since]].concat());
+    let covered = told(&["--head", &first], 0, &seen);
+    assert!(!covered.contains("the head you gave"), "{covered}");
+
+    // The second one takes the first one back: the board is as it was, and that too must be seen.
+    let second = decide("clean");
+    let back = format!("case {case} is clean, says ann at ");
+    let same = "board    is still that of the report's tables";
+    let both = [&*out, &*back, same];
+    let since = "is that of the closing; 2 decisions came after it";
+    told(&["--head", &closed], 1, &[&both[..], &[since]].concat());
+    let since = "; 1 decision came after it";
+    told(&["--head", &first], 1, &[&both[..], &[since]].concat());
+    told(&["--head", &second], 0, &both);
+    assert_eq!(verify(&run, &["--allow-decisions"]).code, Some(2));
 }
 
 /// Writes the run's ledger anew with some events changed: every hash and link is right again.
