@@ -67,7 +67,8 @@ const USUAL_ROWS: usize = 2_000;
 #[must_use]
 pub fn scan_snapshot(files: &Files, only_recipe: bool, known: &KnownRows) -> Scan {
     let mut scan = named_rows(files, known);
-    if only_recipe {
+    // What is refused is suspected of one thing; its form would count the same evidence again.
+    if only_recipe || scan.refused.is_some() {
         return scan;
     }
     let rows = match known.dev_rows() {

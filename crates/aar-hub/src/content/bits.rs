@@ -96,7 +96,7 @@ fn of_file(bytes: &[u8], seen: &mut HashSet<String>) -> (f64, f64) {
 
 fn of_text(text: &str, seen: &mut HashSet<String>) -> (f64, f64) {
     let (mut opaque, mut decimals) = (foreign(text), 0.0);
-    let (mut row, mut last) = (Vec::new(), 0);
+    let (mut row, mut counting) = (Vec::new(), Counting::default());
     for piece in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.')) {
         let piece = piece.trim_matches('.');
         if let Some(bits) = decimal(piece) {
@@ -109,11 +109,12 @@ fn of_text(text: &str, seen: &mut HashSet<String>) -> (f64, f64) {
             let token = bare(token);
             if token.len() <= SHORT {
                 row.push(token);
-            } else if let Some(bits) = of_word(token, &mut last) {
+            } else if seen.contains(token) {
+                // Counted before.
+            } else if let Some(bits) = counting.bits(token) {
                 // Neither ends a row nor belongs to it: it is counted by itself.
-                if seen.insert(token.to_owned()) {
-                    opaque += bits;
-                }
+                seen.insert(token.to_owned());
+                opaque += bits;
             } else {
                 opaque += of_row(&mut row);
             }
@@ -145,14 +146,25 @@ fn decimal(piece: &str) -> Option<f64> {
     Some((3.32 * significant.count().saturating_sub(1) as f64).min(53.0))
 }
 
-/// The bits of a word. A number, read as hexadecimal, takes no more than the step from the `last`.
-fn of_word(token: &str, last: &mut u64) -> Option<f64> {
-    let bits = drawn(token)?;
-    let Ok(number) = u64::from_str_radix(token, 16) else {
-        return Some(bits);
-    };
-    let step = number.abs_diff(std::mem::replace(last, number));
-    Some(bits.min(1.0 + (step as f64 + 1.0).log2()))
+/// Decimal and hexadecimal numbers so far, each the last one and the step to it, to tell counting
+/// from data.
+#[derive(Default)]
+struct Counting([(i128, i128); 2]);
+
+impl Counting {
+    /// The bits of a word. A number takes no more than the change of the step to it.
+    fn bits(&mut self, token: &str) -> Option<f64> {
+        let bits = drawn(token)?;
+        let decimal = token.bytes().all(|b| b.is_ascii_digit());
+        let Ok(number) = u64::from_str_radix(token, if decimal { 10 } else { 16 }) else {
+            return Some(bits);
+        };
+        let (last, before) = &mut self.0[usize::from(decimal)];
+        let step = i128::from(number) - *last;
+        let change = (step - *before).unsigned_abs();
+        (*last, *before) = (number.into(), step);
+        Some(bits.min((change as f64 + 1.0).log2()))
+    }
 }
 
 /// How often letters and digits take turns.
@@ -169,11 +181,13 @@ pub(super) fn drawn(token: &str) -> Option<f64> {
     let bytes = token.as_bytes();
     let length = bytes.len() as f64;
     let digits = bytes.iter().filter(|b| b.is_ascii_digit()).count();
+    if digits == bytes.len() {
+        // Zeros and ones are a suspicion of their own.
+        let bits = bytes.iter().all(|b| matches!(b, b'0' | b'1'));
+        return (!bits).then_some(3.32 * length);
+    }
     if entropy(bytes) < PADDING {
         return None;
-    }
-    if digits == bytes.len() {
-        return Some(3.32 * length);
     }
     let (cost, pairs) = pair_cost(bytes);
     // Five letters can be an abbreviation.
@@ -214,12 +228,22 @@ fn of_row(row: &mut Vec<&str>) -> f64 {
         // A suspicion of its own; the same evidence must not count as two kinds.
         return 0.0;
     }
-    let bits = entropy(&row);
+    let mut each = entropy(&row);
     let numbers = row.iter().map(|token| i64::from_str_radix(token, 16).ok());
-    if let Some(numbers) = numbers.collect::<Option<Vec<i64>>>() {
+    let numbers = numbers.collect::<Option<Vec<i64>>>();
+    if let Some(numbers) = &numbers {
         // Counting up is no data.
         let steps: Vec<i64> = numbers.windows(2).map(|two| two[1] - two[0]).collect();
-        return row.len() as f64 * bits.min(entropy(&steps));
+        each = each.min(entropy(&steps));
+    }
+    // Where hardly any word repeats, their number bounds this entropy, and that of their characters
+    // says more.
+    let text = row.concat();
+    let characters = entropy(text.as_bytes()) * text.len() as f64;
+    let words = row.len() as f64;
+    let bits = (each * words).max(each / words.log2() * characters);
+    if numbers.is_some() {
+        return bits;
     }
     let hex = |token: &&&str| token.bytes().all(|b| b.is_ascii_hexdigit());
     let costs = row.iter().map(|token| pair_cost(token.as_bytes()));
@@ -229,7 +253,7 @@ fn of_row(row: &mut Vec<&str>) -> f64 {
         || pairs >= ROW && cost >= SALAD * pairs as f64
         || distinct == 2
         || row.len() >= MANY_ROWS * ROW;
-    if unlike { row.len() as f64 * bits } else { 0.0 }
+    if unlike { bits } else { 0.0 }
 }
 
 /// Long stretches of letters beyond Latin, without a space or a stop: few languages write those,

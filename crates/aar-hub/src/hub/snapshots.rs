@@ -27,7 +27,8 @@ impl Hub {
     /// Stores a researcher's files. The same files stored again are the same snapshot.
     ///
     /// # Errors
-    /// If a path, a size, `method.toml` or a parent is not acceptable, or the study is closing.
+    /// If a path, a size, `method.toml` or a parent is not acceptable, if it names rows of the study
+    /// with labels beside them, if too many were refused for that, or if the study is closing.
     pub fn put_snapshot(
         &self,
         researcher: &Name,

@@ -46,8 +46,15 @@ fn write_problem(directory: &Path) -> (Vec<String>, Vec<String>) {
     (ids, sealed)
 }
 
+/// A question for each row, in words.
 fn question(id: &str) -> String {
-    format!("Is it true of number {id} that it is even?")
+    let words = [
+        "amber", "river", "stone", "window", "quiet", "garden", "silver", "morning", "paper",
+        "candle", "winter", "bridge", "yellow", "harbour", "letter", "shadow",
+    ];
+    let word = |c: char| words[c.to_digit(16).unwrap() as usize];
+    let chosen: Vec<_> = id.chars().take(5).map(word).collect();
+    format!("Is it true of this that it is {}?", chosen.join(" "))
 }
 
 fn known() -> (KnownRows, Vec<Label>, Vec<String>) {
@@ -185,6 +192,9 @@ fn data_counts_however_short_the_words_are_into_which_it_is_cut() {
     for length in [1, 2, 3, 4, 5, 7, 11, 15] {
         for separator in [" ", "\n", ", 0x", "', '"] {
             for text in [&hexadecimal, &letters] {
+                if separator.ends_with("0x") && text == &letters {
+                    continue;
+                }
                 let text = cut(text, length, separator);
                 let found = scanned(&program("notes.txt", text));
                 let weighed = found
@@ -244,13 +254,11 @@ fn settings_and_examples_weigh_little() {
         .map(|row| question(&id(row)) + "\n")
         .collect();
     let mut files = program("coefficients.txt", settings);
-    // The ids in these texts are numbers of their own, of no interest here.
     files.insert("shots.txt".to_owned(), examples.into_bytes());
     let found = scanned(&files);
     assert!(!found.is_empty());
     for one in found {
-        let by_id = one.suspicion == Suspicion::NamesRows && one.evidence.contains("names 20 rows");
-        assert!(by_id || one.weight <= 2.0, "{one:?}");
+        assert!(one.weight <= 2.0, "{one:?}");
     }
 }
 
@@ -372,7 +380,11 @@ fn refused_snapshots_tell_nothing_cost_something_and_wait_for_the_examiner() {
     assert_eq!(refused(&eve, &right), refused(&ann, &wrong));
     let events = lab.hub.events().unwrap();
     assert_eq!(left_by(&events, &eve), left_by(&events, &ann));
-    assert_eq!(left_by(&events, &eve).len(), 1);
+    assert_eq!(
+        left_by(&events, &eve).len(),
+        1,
+        "a suspicion, and no snapshot"
+    );
     lab.hub.compare_refused().unwrap();
     let proofs: Vec<_> = lab.hub.cases().unwrap();
     let proofs: Vec<_> = proofs
@@ -393,7 +405,7 @@ fn refused_snapshots_tell_nothing_cost_something_and_wait_for_the_examiner() {
         assert!(refused(&ann, &map(&more.to_string(), false)).contains("beside each"));
     }
     assert!(refused(&ann, &support::files("honest")).contains("no more"));
-    lab.store(&eve, "others may");
+    lab.store(&eve, "others-may");
 }
 
 #[test]
@@ -463,11 +475,7 @@ fn rows_with_labels_beside_their_ids_are_refused_and_right_ones_are_a_proof() {
 #[test]
 fn copied_questions_are_noted() {
     let (known, _, ids) = known();
-    let lines: String = ids
-        .iter()
-        .take(40)
-        .map(|id| format!("Is it true of number {id} that it is even?\n"))
-        .collect();
+    let lines: String = ids.iter().take(40).map(|id| question(id) + "\n").collect();
     let scan = scan_snapshot(&program("notes.txt", lines), true, &known);
     assert_eq!(scan.refused, None);
     assert_eq!(
