@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for run in std::env::args().skip(1) {
         let run = Path::new(&run);
         let store = Store::at(&run.join(STORE_DIR));
-        let known = KnownRows::read(&run.join("problem"), &[])?;
+        let known = KnownRows::read([run.join("problem").as_path()])?;
         let entries = read_verified(&run.join(LEDGER_FILE))?;
         let mut parents: BTreeMap<SnapshotId, Vec<SnapshotId>> = BTreeMap::new();
         let (mut history, mut tried, mut opened) = (Vec::new(), Vec::new(), Vec::new());

@@ -9,6 +9,7 @@ mod access;
 mod boards;
 mod cases;
 mod forum;
+mod labels;
 mod nominations;
 mod queue;
 mod requests;
@@ -22,7 +23,7 @@ pub(crate) use seats::Seat;
 
 pub use queue::{EvaluationOutcome, ExperimentOutcome, Job, Run};
 
-use crate::content::KnownRows;
+use crate::content::{KnownRows, Told};
 use crate::db;
 use crate::error::{HubError, Result};
 use crate::ledger::{Entry, LEDGER_FILE, Ledger, LedgerError, Opened};
@@ -30,7 +31,7 @@ use crate::score::Scorer;
 use crate::store::{STORE_DIR, Store};
 use aar_core::digest::Digest;
 use aar_core::event::{Event, OpenedProblem};
-use aar_core::id::{Name, Seed};
+use aar_core::id::{Name, Seed, SnapshotId};
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_core::study::Study;
@@ -89,7 +90,7 @@ pub struct Hub {
     opened_at: u64,
     scorer: Scorer,
     setup: HubSetup,
-    /// The main problem's public rows, to be recognised in snapshots.
+    /// The problems' rows without labels, to be recognised in snapshots.
     known: KnownRows,
     /// Declared, and so closed, before the writer: who closes last tidies the index's files.
     reader: Mutex<Connection>,
@@ -116,6 +117,10 @@ struct Writer {
     stopping: bool,
     /// Snapshots that are being written, by owner: how many, and how many bytes.
     storing: BTreeMap<Name, (u64, u64)>,
+    /// Snapshots that were refused for what they hold, by owner.
+    refused: BTreeMap<Name, BTreeSet<SnapshotId>>,
+    /// What they say about dev rows, until the examiner looks.
+    told: Vec<(Name, Vec<Told>)>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -189,9 +194,10 @@ impl Hub {
         let mut db = db::open_writer(&index)?;
         let replayed = replay(&mut db, &store, &entries)?;
         let closed = entries.iter().any(|entry| is_closing(&entry.event));
-        let directory = run_dir.join(&problems[0].directory);
-        let known = KnownRows::read(&directory, &setup.dev_labels)
-            .map_err(|error| HubError::io(format!("reading {}", directory.display()), error))?;
+        let directories = problems.iter().map(|one| run_dir.join(&one.directory));
+        let directories: Vec<PathBuf> = directories.collect();
+        let known = KnownRows::read(directories.iter().map(PathBuf::as_path))
+            .map_err(|error| HubError::io("reading the problems' rows", error))?;
         let deadline = opened_at.saturating_add((study.minutes * 60_000.0) as u64);
         let hub = Self {
             run_dir: run_dir.to_owned(),
@@ -209,6 +215,8 @@ impl Hub {
                 closed,
                 stopping: false,
                 storing: BTreeMap::new(),
+                refused: BTreeMap::new(),
+                told: Vec::new(),
             }),
             verdicts: Mutex::default(),
             reader: Mutex::new(db::open_reader(&index)?),

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 const MAX_PARENTS: usize = 16;
 /// No researcher stores more snapshots: the disk is everybody's.
 const MAX_SNAPSHOTS: u64 = 2_000;
+/// A researcher of whom so many were refused stores no more: looking through them is work.
+const MAX_REFUSED: u64 = 32;
 /// No researcher stores more bytes in them. What was stored before, whoever did, costs nothing.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -25,7 +27,8 @@ impl Hub {
     /// Stores a researcher's files. The same files stored again are the same snapshot.
     ///
     /// # Errors
-    /// If a path, a size, `method.toml` or a parent is not acceptable, or the study is closing.
+    /// If a path, a size, `method.toml` or a parent is not acceptable, if it names rows of the study
+    /// with labels beside them, if too many were refused for that, or if the study is closing.
     pub fn put_snapshot(
         &self,
         researcher: &Name,
@@ -82,22 +85,18 @@ impl Hub {
         for parent in parents {
             self.visible_snapshot(*parent)?;
         }
+        let parts = snapshot::parts(files)?;
+        // Before anything is looked through, so that asking often costs no more than storing often.
+        let bytes = self.reserve(owner, snapshot, &parts)?;
         let trusted = [read::BASELINE, read::PUBLISHED].contains(&owner.as_str());
         let scan = if trusted {
             Scan::default()
         } else {
             scan_snapshot(files, method.uses_lab(), &self.known)
         };
-        if let Some(why) = scan.refused {
-            let mut writer = self.write()?;
-            let openings = self.openings(&writer, owner, None, scan.found)?;
-            if !openings.is_empty() {
-                self.commit(&mut writer, &openings)?;
-            }
-            return Err(HubError::Invalid(why));
+        if let Some(why) = &scan.refused {
+            return self.refuse(owner, snapshot, bytes, why.clone(), scan);
         }
-        let parts = snapshot::parts(files)?;
-        let bytes = self.reserve(owner, &parts)?;
         // Files are written without the lock: others need not wait for the disk.
         let written = snapshot::put(&self.store, files);
         let mut writer = self.write()?;
@@ -129,17 +128,50 @@ impl Hub {
         })
     }
 
-    /// Takes room for a snapshot that is about to be written, and says how many bytes. What others
-    /// write at the same time counts, so that nobody passes a limit by asking often at once, and
-    /// nothing is written that is refused afterwards.
-    fn reserve(&self, owner: &Name, parts: &Parts) -> Result<u64> {
+    /// Notes what is suspicious in a snapshot that is not stored. What it says about dev rows waits
+    /// for the examiner: nothing that a label decides may happen here.
+    fn refuse(
+        &self,
+        owner: &Name,
+        snapshot: SnapshotId,
+        bytes: u64,
+        why: String,
+        scan: Scan,
+    ) -> Result<StoredSnapshot> {
         let mut writer = self.write()?;
+        writer.release(owner, bytes);
+        let refused = writer.refused.entry(owner.clone()).or_default();
+        refused.insert(snapshot);
+        writer.told.push((owner.clone(), scan.told));
+        let openings = self.openings(&writer, owner, None, scan.found)?;
+        if !openings.is_empty() {
+            self.commit(&mut writer, &openings)?;
+        }
+        Err(HubError::Invalid(why))
+    }
+
+    /// Takes room for a snapshot that is about to be looked through and written, and says how many
+    /// bytes. What others write at the same time counts, so that nobody passes a limit by asking
+    /// often at once, and nothing is written that is refused afterwards.
+    fn reserve(&self, owner: &Name, snapshot: SnapshotId, parts: &Parts) -> Result<u64> {
+        let mut writer = self.write()?;
+        let refused = writer.refused.get(owner);
+        if refused.is_some_and(|all| all.contains(&snapshot)) {
+            return Err(HubError::invalid("this snapshot was refused before"));
+        }
+        let refused = refused.map_or(0, |all| all.len() as u64);
+        if refused >= MAX_REFUSED {
+            return Err(HubError::invalid(format!(
+                "{refused} of your snapshots were refused for the rows of this study in them; no \
+                 more are taken from you"
+            )));
+        }
         let count = read::count_of(&writer.db, "snapshots", owner)?;
         let used = read::stored_bytes(&writer.db, owner)?;
         let (more, more_bytes) = writer.storing.get(owner).copied().unwrap_or_default();
         let bytes = read::unknown_bytes(&writer.db, parts)?;
         let limits = [
-            ("number", count + more + 1, MAX_SNAPSHOTS),
+            ("number", count + more + refused + 1, MAX_SNAPSHOTS),
             ("bytes", used + more_bytes + bytes, MAX_BYTES),
         ];
         for (what, found, limit) in limits {

@@ -307,6 +307,7 @@ fn posts_and_snapshots_open_cases_and_stay_what_they_are() {
     let bits = labels().into_iter().map(|label| b'0' + u8::from(label));
     carrying.insert("t.txt".to_owned(), bits.collect());
     let stored = lab.hub.put_snapshot(&eve, &carrying, &[]).unwrap();
+    lab.hub.compare_with_labels(&eve, stored.snapshot).unwrap();
     lab.store(&eve, "honest");
     let found: Vec<_> = lab.hub.cases().unwrap();
     let kinds: Vec<_> = found

@@ -10,7 +10,7 @@ use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_hub::hub::NewCase;
 use aar_hub::ledger::Bookmark;
-use aar_hub::{BASELINE, Hub};
+use aar_hub::{BASELINE, Hub, PUBLISHED};
 use aar_referee::behaviour::{
     Evaluated, Reproduction, Scored, Signal, Tried, choose_share, compare, dev_rank_gap, examine,
     picked_seeds,
@@ -38,6 +38,9 @@ pub(crate) struct Examiner<'a> {
     /// Chosen to be run again, with the seeds and outputs that are recorded.
     due: Vec<Recorded>,
     compared: BTreeSet<SnapshotId>,
+    /// What must wait for the end. Snapshots that agree with the labels less than completely tell
+    /// people something; if anything followed from it earlier, their author could learn labels.
+    later: Vec<NewCase>,
     last: Option<Instant>,
 }
 
@@ -60,6 +63,7 @@ impl<'a> Examiner<'a> {
             history: Vec::new(),
             due: Vec::new(),
             compared: BTreeSet::new(),
+            later: Vec::new(),
             last: None,
         }
     }
@@ -82,6 +86,9 @@ impl<'a> Examiner<'a> {
     /// which those are, nobody could know.
     pub(crate) fn close(&mut self) -> Result<Vec<(CaseId, Decision)>> {
         self.catch_up()?;
+        for new in std::mem::take(&mut self.later) {
+            self.hub.open_case(new)?;
+        }
         for (researcher, snapshot, signal) in picked_seeds(&self.tried(&self.events)?) {
             self.open(&researcher, snapshot, signal)?;
         }
@@ -111,8 +118,17 @@ impl<'a> Examiner<'a> {
             })
             .collect();
         let known = self.hub.problems().iter().map(|problem| &problem.id).next();
+        self.hub.compare_refused()?;
         for event in &events[examined..] {
             match event {
+                Event::SnapshotStored {
+                    snapshot,
+                    researcher,
+                    ..
+                } if ![BASELINE, PUBLISHED].contains(&researcher.as_str()) => {
+                    let later = self.hub.compare_with_labels(researcher, *snapshot)?;
+                    self.later.extend(later);
+                }
                 Event::EvaluationEnded {
                     evaluation,
                     researcher,
