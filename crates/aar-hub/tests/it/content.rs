@@ -7,6 +7,7 @@ use aar_core::event::Event;
 use aar_core::id::Name;
 use aar_core::row::Label;
 use aar_hub::content::{Found, KnownRows, compare_snapshot, scan_post, scan_snapshot};
+use aar_hub::ledger::Bookmark;
 use aar_hub::snapshot::Files;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -304,7 +305,7 @@ fn a_request_does_the_same_whatever_the_labels_are_and_the_examiner_opens_the_ca
         store(&ann, &drawn_bits(1_000), "a"),
     );
     assert_eq!((stolen.new, drawn.new), (true, true));
-    let events = lab.hub.events().unwrap();
+    let events = lab.hub.events_since(&mut Bookmark::default()).unwrap();
     assert_eq!(left_by(&events, &eve), left_by(&events, &ann));
 
     assert_eq!(
@@ -378,7 +379,7 @@ fn refused_snapshots_tell_nothing_cost_something_and_wait_for_the_examiner() {
     };
     let (right, wrong) = (map("a", true), map("a", false));
     assert_eq!(refused(&eve, &right), refused(&ann, &wrong));
-    let events = lab.hub.events().unwrap();
+    let events = lab.hub.events_since(&mut Bookmark::default()).unwrap();
     assert_eq!(left_by(&events, &eve), left_by(&events, &ann));
     assert_eq!(
         left_by(&events, &eve).len(),
