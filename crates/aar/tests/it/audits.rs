@@ -205,12 +205,13 @@ fn profiles_tell_honest_methods_from_stolen_labels_order_and_pool() {
     court.hub.close(BTreeMap::new()).unwrap();
     let found = recompute(&court.run, None);
     assert_eq!(found.faults, Vec::<String>::new());
-    let again = found
-        .board
-        .verified
-        .iter()
-        .find(|row| row.method.as_str() == "thief");
-    assert_eq!(again.unwrap().profile.as_ref(), Some(&thief));
+    let rows = || found.board.verified.iter();
+    let again = rows().find(|row| row.method.as_str() == "honest");
+    assert_eq!(again.unwrap().profile.as_ref(), Some(&honest));
+    // What carries the sealed rows' answers was found to do so when it was stored.
+    assert!(rows().all(|row| row.method.as_str() != "thief"));
+    let mut gone = found.board.withdrawn.iter();
+    assert!(gone.any(|one| one.row.method.as_str() == "thief"));
     let audits = court.hub.audits().unwrap();
     let aar_core::audit::AuditRuns::Good { outputs } = audits[1].runs.values().next().unwrap()
     else {
