@@ -138,7 +138,7 @@ impl Suspicion {
     pub fn is_proof(self) -> bool {
         matches!(
             self,
-            Self::Honeytoken | Self::NotReproducible | Self::StolenLabels
+            Self::Honeytoken | Self::NotReproducible | Self::StolenLabels | Self::CarriedWeights
         )
     }
 
