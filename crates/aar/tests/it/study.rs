@@ -10,13 +10,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Small budgets, so that a short study reaches them.
+/// Small budgets, so that a short study reaches them; long enough for its transfer on a machine that
+/// compiles beside it.
 const STUDY: &str = r#"
 name = "tiny"
 seed = 20
 problem = "tiny"
 transfer = ["other"]
-minutes = 0.5
+minutes = 1.5
 researchers = 3
 
 [budget]
