@@ -70,6 +70,22 @@ pub enum LedgerError {
     Broken,
 }
 
+impl LedgerError {
+    fn io(path: &Path) -> impl Fn(std::io::Error) -> Self + Copy {
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    fn fault(path: &Path) -> impl Fn(LedgerFault) -> Self + Copy {
+        move |fault| Self::Fault {
+            path: path.to_owned(),
+            fault,
+        }
+    }
+}
+
 /// An opened ledger with all that it held.
 #[derive(Debug)]
 pub struct Opened {
@@ -116,10 +132,7 @@ impl Ledger {
     /// # Errors
     /// If the file exists or cannot be made.
     pub fn create(path: &Path) -> Result<Self, LedgerError> {
-        let failed = |source| LedgerError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = LedgerError::io(path);
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -147,14 +160,7 @@ impl Ledger {
     /// # Errors
     /// If the file cannot be read, or is not what a hub wrote.
     pub fn open(path: &Path) -> Result<Opened, LedgerError> {
-        let failed = |source| LedgerError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let fault = |fault| LedgerError::Fault {
-            path: path.to_owned(),
-            fault,
-        };
+        let (failed, fault) = (LedgerError::io(path), LedgerError::fault(path));
         let bytes = std::fs::read(path).map_err(failed)?;
         let whole = bytes
             .iter()
@@ -221,10 +227,6 @@ impl Ledger {
         if self.broken {
             return Err(LedgerError::Broken);
         }
-        let failed = |path: &Path, source| LedgerError::Io {
-            path: path.to_owned(),
-            source,
-        };
         let Bookmark {
             mut seq,
             mut head,
@@ -233,8 +235,8 @@ impl Ledger {
         let mut text = Vec::new();
         for event in events {
             seq += 1;
-            let event =
-                serde_json::to_vec(event).map_err(|error| failed(&self.path, error.into()))?;
+            let event = serde_json::to_vec(event)
+                .map_err(|error| LedgerError::io(&self.path)(error.into()))?;
             let hash = link(head, seq, at, &event);
             text.extend_from_slice(
                 format!(r#"{{"seq":{seq},"at":{at},"prev":"{head}","event":"#).as_bytes(),
@@ -249,7 +251,7 @@ impl Ledger {
             .and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             self.broken = true;
-            return Err(failed(&self.path, source));
+            return Err(LedgerError::io(&self.path)(source));
         }
         let length = length + text.len() as u64;
         self.end = Bookmark { seq, head, length };
@@ -266,14 +268,7 @@ pub(crate) fn read_between(
     from: &Bookmark,
     end: &Bookmark,
 ) -> Result<Vec<Entry>, LedgerError> {
-    let failed = |source| LedgerError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let fault = |fault| LedgerError::Fault {
-        path: path.to_owned(),
-        fault,
-    };
+    let (failed, fault) = (LedgerError::io(path), LedgerError::fault(path));
     let mut file = File::open(path).map_err(failed)?;
     file.seek(SeekFrom::Start(from.length)).map_err(failed)?;
     let mut bytes = Vec::new();

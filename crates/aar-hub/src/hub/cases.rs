@@ -41,6 +41,19 @@ pub struct NewCase {
     pub evidence: String,
 }
 
+impl NewCase {
+    /// What looking through content found, against whoever it concerns.
+    pub(super) fn of(researcher: &Name, snapshot: Option<SnapshotId>, found: Found) -> Self {
+        Self {
+            suspicion: found.suspicion,
+            researcher: researcher.clone(),
+            snapshot,
+            weight: found.weight,
+            evidence: found.evidence,
+        }
+    }
+}
+
 impl Hub {
     /// Opens a case, unless one stands that says the same as strongly; gives the number of the one
     /// that stands. A case about a snapshot concerns whoever stored it: who has a colleague's method
@@ -208,13 +221,7 @@ impl Hub {
         let first = read::next_id(&writer.db, "cases")?;
         let mut events = Vec::new();
         for found in found {
-            let new = NewCase {
-                suspicion: found.suspicion,
-                researcher: researcher.clone(),
-                snapshot,
-                weight: found.weight,
-                evidence: found.evidence,
-            };
+            let new = NewCase::of(researcher, snapshot, found);
             if standing(writer, &new)?.is_none() {
                 events.push(opened(CaseId(first + events.len() as u64), new)?);
             }

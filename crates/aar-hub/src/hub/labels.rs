@@ -31,7 +31,7 @@ impl Hub {
         let mut later = Vec::new();
         for found in compare_snapshot(&files, only_recipe, &self.known, labels) {
             let proof = found.suspicion.is_proof();
-            let new = case_of(researcher, Some(snapshot), found);
+            let new = NewCase::of(researcher, Some(snapshot), found);
             if proof {
                 self.open_case(new)?;
                 self.open_against_author(researcher)?;
@@ -51,7 +51,7 @@ impl Hub {
         let told = std::mem::take(&mut self.write()?.told);
         for (researcher, told) in told {
             if let Some(found) = compare_told(&told, &self.setup.dev_labels) {
-                self.open_case(case_of(&researcher, None, found))?;
+                self.open_case(NewCase::of(&researcher, None, found))?;
             }
         }
         Ok(())
@@ -72,18 +72,8 @@ impl Hub {
                 weight: PROOF,
                 evidence,
             };
-            self.open_case(case_of(researcher, None, found))?;
+            self.open_case(NewCase::of(researcher, None, found))?;
         }
         Ok(())
-    }
-}
-
-fn case_of(researcher: &Name, snapshot: Option<SnapshotId>, found: Found) -> NewCase {
-    NewCase {
-        suspicion: found.suspicion,
-        researcher: researcher.clone(),
-        snapshot,
-        weight: found.weight,
-        evidence: found.evidence,
     }
 }

@@ -111,15 +111,10 @@ impl ChangedView {
         activations: impl Fn(Tensor) -> Tensor,
     ) -> Result<(), TestbedError> {
         let about = testbed.problem().about();
-        let table = testbed.problem().table(Split::Rank);
         let directory = testbed.changed(change.as_str());
         testbed.once(&directory, |partial| {
-            let tensors: Result<Vec<Tensor>, ProblemError> = about
-                .activations
-                .iter()
-                .map(|spec| Ok(activations(table.activations.get(spec)?)))
-                .collect();
-            Ok(write_inputs(partial, about, rows, &tensors?)?)
+            let tensors = tensors(testbed.problem(), Split::Rank, |_, one| activations(one))?;
+            Ok(write_inputs(partial, about, rows, &tensors)?)
         })?;
         self.view.predict_ids = rows.iter().map(|row| row.id).collect();
         self.view.predict_inputs = directory.join("inputs.jsonl");
@@ -134,17 +129,9 @@ impl ChangedView {
         let problem = testbed.problem();
         let secret = Secret::new(salt(problem).bytes("permuted states"));
         let write = |split: Split, to: &std::path::Path| -> Result<(), ProblemError> {
-            let table = problem.table(split);
-            let tensors: Result<Vec<Tensor>, ProblemError> = problem
-                .about()
-                .activations
-                .iter()
-                .map(|spec| {
-                    let name = spec.tensor_name();
-                    Ok(permuted(table.activations.get(spec)?, &secret, &name))
-                })
-                .collect();
-            write_inputs(to, problem.about(), &table.rows, &tensors?)
+            let permute = |name: &str, one| permuted(one, &secret, name);
+            let tensors = tensors(problem, split, permute)?;
+            write_inputs(to, problem.about(), &problem.table(split).rows, &tensors)
         };
         let learn = testbed.changed(&format!("{change}-train"));
         testbed.once(&learn, |partial| Ok(write(Split::Train, partial)?))?;
@@ -191,6 +178,19 @@ impl ChangedView {
 fn nonsense(problem: &Problem, split: Split) -> Vec<Row> {
     let secret = Secret::new(salt(problem).bytes(&format!("garbled texts of {split}")));
     garbled(&problem.table(split).rows, &secret)
+}
+
+/// A split's states, each changed by its name and what it holds.
+fn tensors(
+    problem: &Problem,
+    split: Split,
+    change: impl Fn(&str, Tensor) -> Tensor,
+) -> Result<Vec<Tensor>, ProblemError> {
+    let states = &problem.table(split).activations;
+    let specs = problem.about().activations.iter();
+    specs
+        .map(|spec| Ok(change(&spec.tensor_name(), states.get(spec)?)))
+        .collect()
 }
 
 fn salt(problem: &Problem) -> Secret {

@@ -10,7 +10,7 @@ use super::client::{Event, Request};
 use super::conversation::{Block, Message, Role, StopReason, Tool, ToolChoice, ToolInput, Usage};
 use super::prices::{Card, Thinking};
 use super::sse::SseEvent;
-use super::wire::{Finished, Step, StreamFault, number, text};
+use super::wire::{Finished, Step, StreamFault, json_of, number, text};
 use serde_json::{Map, Value, json};
 
 /// More blocks than any reply has.
@@ -170,8 +170,7 @@ impl Stream {
         event: &SseEvent,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Step, StreamFault> {
-        let data: Value = serde_json::from_str(&event.data)
-            .map_err(|error| StreamFault::Protocol(format!("an event is not JSON: {error}")))?;
+        let data = json_of(event)?;
         match text(&data, "type") {
             "message_start" => {
                 let message = &data["message"];

@@ -8,7 +8,7 @@ use super::client::{Event, Request};
 use super::conversation::{Block, Message, Role, StopReason, ToolChoice, ToolInput, Usage};
 use super::prices::{Card, Thinking};
 use super::sse::SseEvent;
-use super::wire::{Finished, Step, StreamFault, number, text};
+use super::wire::{Finished, Step, StreamFault, json_of, number, text};
 use serde_json::{Map, Value, json};
 
 /// More calls of tools than any reply has.
@@ -176,8 +176,7 @@ impl Stream {
             self.done = true;
             return Ok(Step::Done);
         }
-        let chunk: Value = serde_json::from_str(&event.data)
-            .map_err(|error| StreamFault::Protocol(format!("an event is not JSON: {error}")))?;
+        let chunk = json_of(event)?;
         if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
             return Err(StreamFault::from_error(error));
         }

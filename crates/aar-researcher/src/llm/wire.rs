@@ -64,6 +64,12 @@ impl StreamFault {
     }
 }
 
+/// What an event holds.
+pub(super) fn json_of(event: &SseEvent) -> Result<Value, StreamFault> {
+    serde_json::from_str(&event.data)
+        .map_err(|error| StreamFault::Protocol(format!("an event is not JSON: {error}")))
+}
+
 /// A reply that is being put together.
 pub(super) enum Stream {
     Anthropic(anthropic::Stream),

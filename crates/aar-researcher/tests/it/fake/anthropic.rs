@@ -2,7 +2,7 @@
 
 use super::cache::{Piece, Split};
 use super::script::{Part, pieces};
-use super::server::Refusal;
+use super::server::{Refusal, invalid};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,15 +11,6 @@ const MOST_BREAKPOINTS: usize = 4;
 
 pub(super) fn error_body(kind: &str, message: &str) -> Value {
     json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_fake"})
-}
-
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal {
-        status: 400,
-        kind: "invalid_request_error",
-        code: None,
-        message: message.into(),
-    }
 }
 
 /// The parts of the prompt in the order in which they are cached, if the provider would take the request.

@@ -2,20 +2,11 @@
 
 use super::cache::{Piece, Split};
 use super::script::{Part, pieces};
-use super::server::Refusal;
+use super::server::{Refusal, invalid};
 use serde_json::{Value, json};
 
 pub(super) fn error_body(kind: &str, code: Option<&str>, message: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
-}
-
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal {
-        status: 400,
-        kind: "invalid_request_error",
-        code: None,
-        message: message.into(),
-    }
 }
 
 /// The parts of the prompt, if the provider would take the request.

@@ -55,6 +55,16 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
+/// What both providers answer to a request that they do not take.
+pub(super) fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal {
+        status: 400,
+        kind: "invalid_request_error",
+        code: None,
+        message: message.into(),
+    }
+}
+
 impl Fake {
     /// A fake on this port, or with 0 on a free one. `on_stall` is called again and again while a stream stands still: a test lets time pass there.
     pub(crate) fn start(
