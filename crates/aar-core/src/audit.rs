@@ -83,7 +83,7 @@ impl fmt::Display for Counterfactual {
 pub enum AuditRuns {
     /// All of them wrote good predictions.
     Good {
-        /// For each of the audit's seeds the stored predictions: one byte `0` or `1` for each row
+        /// For the first of the audit's seeds the stored predictions: one byte `0` or `1` for each row
         /// that was predicted, in row order.
         outputs: Vec<Digest>,
     },
@@ -101,7 +101,8 @@ pub enum AuditRuns {
 pub struct Audit {
     /// The replication whose row is audited.
     pub replication: ReplicationId,
-    /// Which of the replication's seeds were run again.
+    /// Which of the replication's seeds were run again. A change's outputs are those of the first of
+    /// them: one that was looked at closely has more than the others.
     pub seeds: Vec<Seed>,
     /// What came of each counterfactual.
     pub runs: BTreeMap<Counterfactual, AuditRuns>,

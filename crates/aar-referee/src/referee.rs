@@ -222,18 +222,41 @@ impl Referee {
             .flat_map(|change| seeds.iter().map(move |&seed| (change, seed)))
             .collect();
         let code = self.code(replication.snapshot)?;
-        let ended = self.run_each(&jobs, false, |&(change, seed)| {
-            let ChangedView { view, seed } = ChangedView::new(testbed, change, seed)?;
-            self.run_one(&code, &view, seed)
-        });
+        let mut new = NewAudit {
+            replication: replication.id,
+            seeds,
+            runs: Counterfactual::ALL.map(|change| (change, None)).into(),
+            ceiling: self.ceiling(testbed, problem)?,
+            compute_seconds: 0.0,
+        };
+        self.run_changed(&mut new, &jobs, testbed, &code)?;
+        if self.answers_moved(&new, Counterfactual::PermutedStates, replication)? {
+            let more = replication.seeds.iter().skip(AUDIT_SEEDS);
+            let jobs: Vec<_> = more.map(|&s| (Counterfactual::PermutedStates, s)).collect();
+            self.run_changed(&mut new, &jobs, testbed, &code)?;
+            new.seeds.clone_from(&replication.seeds);
+        }
+        Ok(self.hub.record_audit(new)?)
+    }
 
-        let mut compute_seconds = 0.0;
-        let mut runs: BTreeMap<_, _> = Counterfactual::ALL.map(|change| (change, None)).into();
+    /// Runs a method with changes and puts what came of it into its audit.
+    fn run_changed(
+        &self,
+        audit: &mut NewAudit,
+        jobs: &[(Counterfactual, Seed)],
+        testbed: &Testbed,
+        code: &Code,
+    ) -> Result<(), RefereeError> {
+        let ended = self.run_each(jobs, false, |&(change, seed)| {
+            let ChangedView { view, seed } = ChangedView::new(testbed, change, seed)?;
+            self.run_one(code, &view, seed)
+        });
         for (place, run) in ended {
             let (change, seed) = jobs[place];
             let run = run?;
-            compute_seconds += run.compute_seconds;
-            let all = runs
+            audit.compute_seconds += run.compute_seconds;
+            let all = audit
+                .runs
                 .entry(change)
                 .or_default()
                 .get_or_insert(Ok(Vec::new()));
@@ -243,13 +266,25 @@ impl Referee {
                 (Err(_), _) => {}
             }
         }
-        Ok(self.hub.record_audit(NewAudit {
-            replication: replication.id,
-            seeds,
-            runs,
-            ceiling: self.ceiling(testbed, problem)?,
-            compute_seconds,
-        })?)
+        Ok(())
+    }
+
+    /// Whether a change to what the method saw changed any of its answers.
+    fn answers_moved(
+        &self,
+        audit: &NewAudit,
+        change: Counterfactual,
+        replication: &Replication,
+    ) -> Result<bool, RefereeError> {
+        let Some(Some(Ok(changed))) = audit.runs.get(&change) else {
+            return Ok(false);
+        };
+        for (labels, &output) in changed.iter().zip(&replication.outputs) {
+            if *labels != self.hub.predictions(output)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The ceiling's predictions on the sealed rows; trained at the first call.

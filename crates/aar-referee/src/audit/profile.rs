@@ -1,5 +1,6 @@
 //! From the outputs of changed runs to what kind of method it is.
 
+use super::AUDIT_SEEDS;
 use super::slices::{gather, over_ceiling, stress};
 use super::view::half_pool;
 use crate::board::{BoardError, RankTruth, ReadBlob, decode, statistics, truth_of};
@@ -62,7 +63,7 @@ pub(crate) fn profile(
 struct Reading<'a> {
     audit: &'a Audit,
     truth: &'a RankTruth,
-    /// Of the audit's seeds.
+    /// Of the audit's seeds. Each change was run with the first of them.
     original: Vec<Vec<Label>>,
     changed: BTreeMap<Counterfactual, Vec<Vec<Label>>>,
 }
@@ -124,7 +125,8 @@ impl Reading<'_> {
 
     fn effect(&self, change: Counterfactual) -> Result<Effect, StatsError> {
         let mut changed = self.changed[&change].clone();
-        let mut original = self.original.clone();
+        let seeds = changed.len().min(self.original.len());
+        let mut original = self.original[..seeds].to_vec();
         let mut labels = self.truth.labels.clone();
         let mut keys = self.truth.groups.of_items().to_vec();
         match change {
@@ -166,7 +168,8 @@ impl Reading<'_> {
     /// What part the teacher has in the answers.
     fn teacher(&self, effects: &BTreeMap<Counterfactual, Effect>) -> Result<Trait, StatsError> {
         let truth = &self.truth.labels;
-        let correct = CorrectMatrix::score(&self.original, truth)?;
+        let seeds = AUDIT_SEEDS.min(self.original.len());
+        let correct = CorrectMatrix::score(&self.original[..seeds], truth)?;
         let accuracy = Crossed::accuracy(&correct, &self.truth.groups)?.estimate(0.95)?;
         let ones = truth.iter().filter(|&&label| label == Label::One).count() as f64;
         let share = ones / truth.len() as f64;

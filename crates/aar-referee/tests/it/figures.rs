@@ -5,6 +5,7 @@ use aar_core::audit::{Counterfactual, Profile, Trait};
 use aar_core::board::{BoardRow, Group};
 use aar_core::case::{FLAG_SNAPSHOT, MAX_WEIGHT, Suspicion};
 use aar_core::family::Family;
+use aar_core::id::Seed;
 use aar_core::method::Method;
 use aar_hub::hub::NewAudit;
 use aar_referee::{recompute, suspicions};
@@ -164,6 +165,31 @@ fn who_loses_accuracy_with_permuted_dimensions_brought_weights_along() {
             .unwrap()[0]
             .clone();
     });
+    assert!(profile.has(Trait::CarriesWeights), "{profile:#?}");
+    assert_eq!(suspicions, [Suspicion::CarriedWeights]);
+}
+
+/// A probe that is used under every second teacher: four teachers cannot tell that from chance.
+#[test]
+fn carried_weights_show_with_all_teachers_though_not_with_four() {
+    let permuted = Counterfactual::PermutedStates;
+    let judged = |teachers: usize| {
+        suspected(false, |audit| {
+            let same = audit.runs[&Counterfactual::OtherSeed].clone();
+            let same = same.unwrap().unwrap();
+            audit.ceiling = same[0].clone();
+            audit.seeds = (101..101 + teachers as u64).map(Seed).collect();
+            let outputs = (0..teachers).map(|teacher| match teacher % 2 {
+                0 => same[teacher % 4].clone(),
+                _ => coins(teacher as u64, 120)[0].clone(),
+            });
+            audit.runs.insert(permuted, Some(Ok(outputs.collect())));
+        })
+    };
+    let (profile, suspicions) = judged(4);
+    assert!(!profile.has(Trait::CarriesWeights), "{profile:#?}");
+    assert_eq!(suspicions, []);
+    let (profile, suspicions) = judged(16);
     assert!(profile.has(Trait::CarriesWeights), "{profile:#?}");
     assert_eq!(suspicions, [Suspicion::CarriedWeights]);
 }
