@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-FIRST_SEED = 20261201
+FIRST_SEED = 20261202
 STUDY = """name = "{arm}"
 minutes = {minutes}
 directions = "{directions}"
