@@ -176,6 +176,16 @@ impl Client {
         self.get(&format!("/experiments/{id}?wait_ms={}", wait.as_millis()))
     }
 
+    /// Takes back an experiment of this researcher's own that waits for its turn.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn cancel_experiment(&self, id: ExperimentId) -> Result<ExperimentView> {
+        let url = self.url(&format!("/experiments/{id}"));
+        let request = self.agent.delete(&url);
+        answer(&url, request.header("Authorization", self.bearer()).call())
+    }
+
     /// Waits until an experiment has ended, or until `timeout`; its state tells which.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ fn routed() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(put_snapshot))
         .routes(routes!(get_snapshot))
         .routes(routes!(request_experiment))
-        .routes(routes!(get_experiment))
+        .routes(routes!(get_experiment, cancel_experiment))
         .routes(routes!(request_evaluation))
         .routes(routes!(get_evaluation))
         .routes(routes!(share_finding, list_findings))
@@ -210,6 +210,22 @@ async fn get_experiment(
     ask(hub, move |hub| {
         let (time, _seat) = wait.begin(hub, caller)?;
         hub.wait_experiment(&name, id, time)
+    })
+    .await
+    .map(Json)
+}
+
+/// Take one of your experiments back that waits for its turn. It stays one of those that you have asked for.
+#[utoipa::path(delete, path = "/experiments/{id}", security(("token" = [])),
+    params(("id" = u64, Path)), responses((status = 200, body = ExperimentView)))]
+async fn cancel_experiment(
+    Researcher(name): Researcher,
+    State(hub): Shared,
+    Named(id): Named<ExperimentId>,
+) -> Answer<ExperimentView> {
+    ask(hub, move |hub| {
+        hub.cancel_experiment(&name, id)?;
+        hub.experiment(&name, id)
     })
     .await
     .map(Json)

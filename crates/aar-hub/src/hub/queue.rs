@@ -58,6 +58,9 @@ pub struct ExperimentOutcome {
     pub compute_seconds: f64,
 }
 
+/// Why an experiment ended that its researcher cancelled.
+const TAKEN_BACK: &str = "its researcher took it back";
+
 /// What came of an evaluation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EvaluationOutcome {
@@ -139,6 +142,24 @@ impl Hub {
             failed += 1;
         }
         Ok(failed)
+    }
+
+    /// Ends an experiment of `researcher`'s own that waits and was not handed out. It counts as
+    /// one that was asked for; there is no computing to charge.
+    ///
+    /// # Errors
+    /// If it has no such experiment, or it is being worked on or has ended, or writing fails.
+    pub fn cancel_experiment(&self, researcher: &Name, id: ExperimentId) -> Result<()> {
+        let mut writer = self.write()?;
+        read::experiment(&writer.db, id)?
+            .filter(|view| view.researcher == *researcher)
+            .ok_or_else(|| HubError::not_found(format!("experiment {id} of {researcher}")))?;
+        let run = Run::Experiment(id);
+        if self.running()?.contains(&run) {
+            let why = format!("experiment {id} is being worked on and ends by itself");
+            return Err(HubError::Conflict(why));
+        }
+        self.fail(&mut writer, run, TAKEN_BACK.to_owned())
     }
 
     /// Records what came of an experiment and charges for it.

@@ -82,6 +82,15 @@ pub(crate) fn stage(lab: Lab) -> Stage {
             "/experiments".into(),
             json!({ "snapshot": snapshot }),
         ),
+        Endpoint {
+            method: "delete",
+            ..get(
+                "/experiments/{id}",
+                // The one that the request before it asks for.
+                format!("/experiments/{}", experiment.0 + 1),
+                &RESEARCHER,
+            )
+        },
         get(
             "/experiments/{id}",
             format!("/experiments/{experiment}"),

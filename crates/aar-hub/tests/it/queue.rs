@@ -2,7 +2,8 @@
 
 use crate::support::{EXPERIMENT_SEED, Lab, files, finish, predictions};
 use aar_core::board::Group;
-use aar_core::id::{Seed, SnapshotId};
+use aar_core::id::{Name, Seed, SnapshotId};
+use aar_hub::api::RunState;
 use aar_hub::hub::{NewReplication, Run};
 use std::time::Duration;
 
@@ -78,6 +79,30 @@ fn an_experiment_has_a_teacher_that_no_evaluation_has() {
     let scored = lab.hub.next_job().unwrap().unwrap();
     assert_eq!(trial.seeds, [EXPERIMENT_SEED]);
     assert!(scored.seeds.len() == 5 && !scored.seeds.contains(&EXPERIMENT_SEED));
+}
+
+#[test]
+fn only_its_researcher_takes_back_an_experiment_and_only_while_it_waits() {
+    let lab = Lab::new();
+    let (ada, bob) = (lab.join("ada"), lab.join("bob"));
+    let one = lab.store(&ada, "one");
+    let ask = || lab.hub.request_experiment(&ada, one, None).unwrap().id;
+    let (first, second) = (ask(), ask());
+    let refused = |who: &Name, id| lab.hub.cancel_experiment(who, id).unwrap_err().to_string();
+    assert!(
+        refused(&bob, second).contains("no experiment"),
+        "{}",
+        refused(&bob, second)
+    );
+    let job = lab.hub.next_job().unwrap().unwrap();
+    assert!(matches!(job.run, Run::Experiment(id) if id == first));
+    assert!(refused(&ada, first).contains("worked on"));
+    lab.hub.cancel_experiment(&ada, second).unwrap();
+    let view = lab.hub.experiment(&ada, second).unwrap();
+    assert_eq!(view.state, RunState::Failed);
+    assert!(view.reason.unwrap().contains("took it back"));
+    assert!(lab.hub.next_job().unwrap().is_none());
+    assert!(!refused(&ada, second).is_empty());
 }
 
 #[test]
