@@ -3,7 +3,9 @@
 mod run;
 mod slots;
 mod unpacked;
+mod workspace;
 
 pub use run::{ComputeError, Fault, MethodRun, RunOutput, Runner, View};
 pub use slots::{Slot, Slots};
 pub use unpacked::Unpacked;
+pub use workspace::{Room, Workspace, WorkspaceError};

@@ -14,7 +14,7 @@ use thiserror::Error;
 /// The directory inside the sandbox where the problem's public part stands.
 const PROBLEM: &str = "/problem";
 /// The lab's own binary inside the sandbox; not in `/bin`, which may be the system's.
-const LAB: &str = "/opt/aar/aar-lab";
+pub(crate) const LAB: &str = "/opt/aar/aar-lab";
 /// A decoy token beside it, which no method has a use for: the hub knows who looked here.
 const HONEYTOKEN: &str = "/opt/aar/referee.token";
 /// Where programs are looked for.
@@ -181,15 +181,8 @@ impl Runner {
         mounts.map(|mount| (mount.host, mount.inside)).collect()
     }
 
-    fn spec(&self, run: &MethodRun<'_>) -> Spec {
-        let view = run.view;
-        let mut command = run.method.command.clone();
-        let runtime = if run.method.uses_lab() {
-            command[0] = LAB.to_owned();
-            Runtime::LabOnly
-        } else {
-            Runtime::System
-        };
+    /// What every sandbox of this runner shows of a problem, with the lab and the decoy.
+    pub(crate) fn mounts(&self, view: &View) -> Vec<Mount> {
         let mut read_only = vec![
             Mount::new(&self.lab, LAB),
             Mount::new(&view.about, format!("{PROBLEM}/about.toml")),
@@ -208,20 +201,41 @@ impl Runner {
         if let Some(honeytoken) = &self.honeytoken {
             read_only.push(Mount::new(honeytoken, HONEYTOKEN));
         }
-        let mut env = vec![
+        read_only
+    }
+
+    /// What a command finds in its environment.
+    pub(crate) fn env(&self, seed: Seed) -> Vec<(String, String)> {
+        vec![
             ("PATH".to_owned(), PATH.to_owned()),
             ("HOME".to_owned(), aar_sandbox::WORK.to_owned()),
             ("AAR_PROBLEM".to_owned(), PROBLEM.to_owned()),
-            ("AAR_SEED".to_owned(), run.seed.to_string()),
+            ("AAR_SEED".to_owned(), seed.to_string()),
             ("AAR_OUT".to_owned(), aar_sandbox::OUT.to_owned()),
-        ];
+        ]
+    }
+
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    fn spec(&self, run: &MethodRun<'_>) -> Spec {
+        let view = run.view;
+        let mut command = run.method.command.clone();
+        let runtime = if run.method.uses_lab() {
+            command[0] = LAB.to_owned();
+            Runtime::LabOnly
+        } else {
+            Runtime::System
+        };
+        let mut env = self.env(run.seed);
         if let Some(rows) = run.trial_rows {
             env.push(("AAR_TRIAL_ROWS".to_owned(), rows.to_string()));
         }
         let most = BYTES_PER_PREDICTION * view.predict_ids.len() as u64;
         Spec {
             env,
-            read_only,
+            read_only: self.mounts(view),
             copies: vec![Mount::new(run.snapshot, aar_sandbox::WORK)],
             runtime,
             out_files: vec![OutFile::new(PREDICTIONS, most)],
@@ -231,7 +245,7 @@ impl Runner {
     }
 }
 
-fn limits(limits: &RunLimits) -> Limits {
+pub(crate) fn limits(limits: &RunLimits) -> Limits {
     Limits {
         wall: Duration::from_secs_f64(limits.wall_seconds),
         cpu: Duration::from_secs_f64(limits.cpu_seconds),

@@ -17,3 +17,4 @@ pub mod problem;
 pub mod recipe;
 pub mod row;
 pub mod study;
+pub mod workspace;

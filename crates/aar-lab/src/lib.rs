@@ -21,3 +21,4 @@ pub mod refine;
 pub mod select;
 pub mod student;
 pub mod teacher;
+pub mod workspace;

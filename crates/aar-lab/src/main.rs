@@ -3,21 +3,31 @@
 //! Reads `$AAR_SEED`, writes `$AAR_OUT/predictions.jsonl`, prints diagnostics as one line of JSON.
 //! `$AAR_TRIAL_ROWS` makes a cheap trial on that many train rows. Bad input: a message on standard
 //! error and exit code 2.
+//!
+//! `aar-lab workspace` serves an agent's workspace; see [`aar_lab::workspace`].
 
 use aar_core::id::Seed;
 use aar_core::recipe::Recipe;
 use aar_lab::experiment::{Task, run};
+use aar_lab::workspace::{Workspace, serve};
 use aar_problem::{MethodView, write_predictions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{env, fs};
+use std::{env, fs, io};
+
+const USAGE: &str = "usage: aar-lab run recipe.toml, or aar-lab workspace";
 
 fn main() -> ExitCode {
-    match method() {
-        Ok(diagnostics) => {
-            println!("{diagnostics}");
-            ExitCode::SUCCESS
-        }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["run", recipe] => method(recipe).map(|diagnostics| println!("{diagnostics}")),
+        ["workspace"] => workspace(),
+        ["run", ..] | [] => Err(USAGE.to_owned()),
+        [verb, ..] => Err(format!("unknown command {verb:?}; {USAGE}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("aar-lab: {message}");
             ExitCode::from(2)
@@ -25,16 +35,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn method() -> Result<String, String> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let [verb, file] = arguments.as_slice() else {
-        return Err("usage: aar-lab run recipe.toml".to_owned());
-    };
-    if verb != "run" {
-        return Err(format!(
-            "unknown command {verb:?}; usage: aar-lab run recipe.toml"
-        ));
-    }
+fn workspace() -> Result<(), String> {
+    let here = env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
+    // In a sandbox nobody else sees this; without one, no two workspaces share their notes.
+    let notes = env::temp_dir().join(format!("aar-notes-{}", std::process::id()));
+    let mut workspace =
+        Workspace::new(&here, &notes).map_err(|error| format!("{}: {error}", notes.display()))?;
+    serve(&mut workspace, io::stdin().lock(), io::stdout().lock())
+        .map_err(|error| format!("the workspace's line: {error}"))
+}
+
+fn method(file: &str) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let recipe = Recipe::from_toml(&text).map_err(|error| format!("{file}: {error}"))?;
     let seed = Seed(whole("AAR_SEED")?.ok_or("AAR_SEED is not set")?);

@@ -89,25 +89,55 @@ impl Sandbox {
     ///
     /// The calling thread waits: everything inside dies with it.
     pub fn run(&self, spec: &Spec, cancel: &Cancel) -> Result<Outcome, SandboxError> {
+        self.lay_out_and_start(spec, None, cancel)
+    }
+
+    /// Runs a command that somebody talks to: `line` is its standard input and its standard output,
+    /// and whoever holds the other end reads and writes it. The limit of output holds for standard
+    /// error alone; what comes over the line is for its reader to bound.
+    ///
+    /// # Errors
+    /// As [`Sandbox::run`].
+    pub fn converse(
+        &self,
+        spec: &Spec,
+        line: UnixStream,
+        cancel: &Cancel,
+    ) -> Result<Outcome, SandboxError> {
+        self.lay_out_and_start(spec, Some(line), cancel)
+    }
+
+    fn lay_out_and_start(
+        &self,
+        spec: &Spec,
+        line: Option<UnixStream>,
+        cancel: &Cancel,
+    ) -> Result<Outcome, SandboxError> {
         let spec = resolve(spec)?;
         match self.isolation {
-            Isolation::Required => self.start(spec, Mode::Isolated, cancel),
+            Isolation::Required => self.start(spec, Mode::Isolated, line, cancel),
             Isolation::NoneByName => {
                 let dir = tempfile::Builder::new().prefix("aar-none-").tempdir();
                 let dir = dir.map_err(SandboxError::host("make a temporary directory"))?;
                 let spec = bare::lay_out(&spec, dir.path())
                     .map_err(SandboxError::host("lay out a directory without isolation"))?;
-                self.start(spec, Mode::Bare(dir.path().into()), cancel)
+                self.start(spec, Mode::Bare(dir.path().into()), line, cancel)
             }
         }
     }
 
     /// Sets up a sandbox with everything, runs nothing in it, and says what held.
     pub(crate) fn try_out(&self) -> Result<Outcome, SandboxError> {
-        self.start(Spec::new(["nothing"]), Mode::Probe, &Cancel::new())
+        self.start(Spec::new(["nothing"]), Mode::Probe, None, &Cancel::new())
     }
 
-    fn start(&self, spec: Spec, mode: Mode, cancel: &Cancel) -> Result<Outcome, SandboxError> {
+    fn start(
+        &self,
+        spec: Spec,
+        mode: Mode,
+        line: Option<UnixStream>,
+        cancel: &Cancel,
+    ) -> Result<Outcome, SandboxError> {
         let map = Map::choose();
         let bare = matches!(mode, Mode::Bare(_));
         let ours = if bare { 1 } else { 2 };
@@ -123,6 +153,7 @@ impl Sandbox {
             links,
             drop_to,
             mode,
+            converses: line.is_some(),
         };
         let mut group = Group::make(&job.spec.limits);
 
@@ -132,7 +163,7 @@ impl Sandbox {
             // The orchestrator's environment holds keys; the launcher needs none of it.
             .env_clear()
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::piped())
+            .stdout(line.map_or_else(Stdio::piped, |line| OwnedFd::from(line).into()))
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|e| self.no_launcher(e.to_string()))?;

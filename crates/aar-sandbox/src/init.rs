@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -24,13 +25,13 @@ pub(crate) fn serve(job: &Job, files: Files) {
         stdout,
         stderr,
     } = files;
-    if let Err(failure) = run(job, &mut control, stdout.into(), stderr.into()) {
+    if let Err(failure) = run(job, &mut control, stdout, stderr) {
         // If even this cannot be said, the host's side sees the stream end.
         let _ = wire::send(&mut control, &Report::Failed(failure));
     }
 }
 
-fn run(job: &Job, control: &mut UnixStream, out: Stdio, err: Stdio) -> Result<(), Failure> {
+fn run(job: &Job, control: &mut UnixStream, out: OwnedFd, err: OwnedFd) -> Result<(), Failure> {
     let held = match &job.mode {
         Mode::Bare(_) => bare::prepare()?,
         Mode::Isolated | Mode::Probe => isolate(job)?,
@@ -86,7 +87,7 @@ fn isolate(job: &Job) -> Result<Held, Failure> {
 }
 
 /// Starts the command and waits for it, burying whatever else dies meanwhile.
-fn command(job: &Job, out: Stdio, err: Stdio) -> Result<WaitStatus, Failure> {
+fn command(job: &Job, out: OwnedFd, err: OwnedFd) -> Result<WaitStatus, Failure> {
     let (mut error, told) = io::pipe().map_err(Failure::setup("start the command"))?;
     let child = match sys::fork().map_err(Failure::setup("start the command"))? {
         Fork::Parent(child) => child,
@@ -112,7 +113,7 @@ fn command(job: &Job, out: Stdio, err: Stdio) -> Result<WaitStatus, Failure> {
 }
 
 /// Turns this process into the command; returns only if that fails.
-fn become_command(job: &Job, out: Stdio, err: Stdio) -> Failure {
+fn become_command(job: &Job, out: OwnedFd, err: OwnedFd) -> Failure {
     let directory = match &job.mode {
         Mode::Bare(dir) => dir.join("work"),
         _ => WORK.into(),
@@ -130,6 +131,10 @@ fn become_command(job: &Job, out: Stdio, err: Stdio) -> Failure {
     if let Err(e) = limit() {
         return Failure::setup("limits of the command")(e);
     }
+    let input = match job.converses.then(|| out.try_clone()).transpose() {
+        Ok(line) => line.map_or_else(Stdio::null, Stdio::from),
+        Err(e) => return Failure::setup("standard input of the command")(e),
+    };
     let program = &job.spec.command[0];
     let mut command = Command::new(program);
     command
@@ -138,7 +143,7 @@ fn become_command(job: &Job, out: Stdio, err: Stdio) -> Failure {
         .envs(job.spec.env.iter().cloned());
     let why = command
         .current_dir(directory)
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(out)
         .stderr(err)
         .exec();

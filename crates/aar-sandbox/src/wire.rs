@@ -35,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) drop_to: Option<Ids>,
     /// What to do.
     pub(crate) mode: Mode,
+    /// Whether standard output is a line that the command reads from, too.
+    pub(crate) converses: bool,
 }
 
 /// What the launcher is to do.

@@ -40,6 +40,9 @@ pub(crate) fn attack(args: &[String]) -> i32 {
     let mut tried = Attempts(Vec::new());
     match args[0].as_str() {
         "honest" => return honest(),
+        "echo" => std::io::stdin().lines().for_each(|line| {
+            println!("{}", line.expect("a line").to_uppercase());
+        }),
         "environment" => std::env::vars().for_each(|(key, value)| println!("{key}={value}")),
         "read" => rest.iter().for_each(|path| {
             tried.must_fail(path, File::open(path));

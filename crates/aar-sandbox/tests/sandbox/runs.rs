@@ -1,6 +1,8 @@
 //! Honest runs, mistakes, and ends that come from outside.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ pub(crate) const TESTS: Tests = &[
     ("an honest method succeeds", honest),
     ("many at once", many),
     ("no isolation, asked for by name", by_name),
+    ("somebody talks to a command", talked_to),
     ("a run is cancelled", cancelled),
     (
         "a killed orchestrator takes its sandboxes along",
@@ -72,6 +75,31 @@ fn many() {
             assert!(outcome.succeeded(), "{outcome:?}");
         }
     });
+}
+
+fn talked_to() {
+    for isolation in [Isolation::Required, Isolation::NoneByName] {
+        let (mut line, theirs) = UnixStream::pair().unwrap();
+        let cancel = Cancel::new();
+        let stop = cancel.clone();
+        let talk = std::thread::spawn(move || {
+            let sandbox = Sandbox::new(Launcher::current_exe(), isolation);
+            sandbox.converse(&attack(&["echo"]), theirs, &stop)
+        });
+        let mut reader = BufReader::new(line.try_clone().unwrap());
+        for word in ["one\n", "two\n"] {
+            line.write_all(word.as_bytes()).unwrap();
+            let mut answer = String::new();
+            reader.read_line(&mut answer).unwrap();
+            assert_eq!(answer, word.to_uppercase());
+        }
+        cancel.cancel();
+        let outcome = talk.join().unwrap().unwrap();
+        assert_eq!(outcome.ended, Ended::Cancelled);
+        assert!(outcome.stdout.is_empty());
+        // Nothing inside holds the line any more.
+        assert_eq!(reader.read_line(&mut String::new()).unwrap(), 0);
+    }
 }
 
 fn by_name() {
