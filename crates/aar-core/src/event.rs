@@ -32,6 +32,19 @@ pub enum RunEnd {
     },
 }
 
+/// Tokens of a call of a language model by kind, as providers bill them; the kinds do not overlap.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Read at the full price.
+    pub input: u64,
+    /// Written by the model, thinking included.
+    pub output: u64,
+    /// Read and put into the cache.
+    pub cache_write: u64,
+    /// Read from the cache.
+    pub cache_read: u64,
+}
+
 /// One problem as a study opened it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct OpenedProblem {
@@ -188,6 +201,19 @@ pub enum Event {
         feedback: Option<Feedback>,
         /// CPU seconds used by all seeds.
         compute_seconds: f64,
+    },
+    /// A language-model researcher asked its model, and the call is settled.
+    ModelCalled {
+        /// Who.
+        researcher: Name,
+        /// The model, as the price table names it.
+        model: String,
+        /// Tokens that the provider counted, failed tries included.
+        tokens: Tokens,
+        /// What it cost, in 10⁻⁶ US dollars.
+        microdollars: u64,
+        /// Did it give a reply?
+        replied: bool,
     },
     /// A researcher named the method that it trusts most; its last nomination counts.
     Nominated {

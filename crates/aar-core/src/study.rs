@@ -3,7 +3,10 @@
 use crate::budget::{Budget, EvaluationRate};
 use crate::feedback::FeedbackPolicy;
 use crate::id::{Name, Seed};
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, IntoDeserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// The version of the run directory's layout that this program reads and writes.
 pub const RUN_FORMAT: u32 = 2;
@@ -26,6 +29,94 @@ pub enum ResearcherKind {
     /// The built-in searcher without a language model.
     #[default]
     Explorer,
+    /// A language model in the built-in loop.
+    Llm,
+}
+
+/// The kinds of a study's researchers: all alike, or a list that they take turns in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Kinds {
+    /// One kind.
+    All(ResearcherKind),
+    /// The first researcher is of the first kind, and so on; after the last one the list begins again.
+    InTurn(Vec<ResearcherKind>),
+}
+
+impl<'de> Deserialize<'de> for Kinds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Kinds;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a kind of researcher or a list of kinds")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Kinds, E> {
+                ResearcherKind::deserialize(word.into_deserializer()).map(Kinds::All)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Kinds, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Kinds::InTurn)
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+impl Kinds {
+    /// The kind of the researcher at `index`, counted from 0.
+    #[must_use]
+    pub fn of(&self, index: usize) -> ResearcherKind {
+        match self {
+            Self::All(kind) => *kind,
+            Self::InTurn(kinds) => kinds
+                .get(index % kinds.len().max(1))
+                .copied()
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// How language-model researchers reach their model, and what it may cost.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmSettings {
+    /// The model, as the price table names it; the table's default if none.
+    pub model: Option<String>,
+    /// The provider's address, or that of a server of one's own; the model's home if none.
+    pub base_url: Option<String>,
+    /// The environment variable that holds the key; the provider's usual one if none.
+    pub key_env: Option<String>,
+    /// A file that holds the key, in place of a variable.
+    pub key_file: Option<String>,
+    /// A price table of one's own, which adds to the shipped one and overrides it.
+    pub prices: Option<String>,
+    /// US dollars that each researcher may spend on its model.
+    pub dollars: f64,
+    /// US dollars that all together may spend.
+    pub team_dollars: f64,
+    /// Tokens of one reply, thinking included.
+    pub max_tokens: u64,
+    /// Tokens of a prompt from which a conversation is condensed; at 0.6 of the context window it is anyway.
+    pub condense_at: u64,
+}
+
+impl Default for LlmSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            base_url: None,
+            key_env: None,
+            key_file: None,
+            prices: None,
+            dollars: 10.0,
+            team_dollars: 50.0,
+            max_tokens: 16_000,
+            condense_at: 120_000,
+        }
+    }
 }
 
 /// What keeps methods from the machine and its vault.
@@ -87,10 +178,10 @@ pub struct Study {
     pub transfer: Vec<String>,
     /// Wall-clock minutes of the whole study, set-up and report included.
     pub minutes: f64,
-    /// How many researchers work side by side, 1 to 64.
+    /// How many researchers work side by side, 1 to 256.
     pub researchers: usize,
-    /// Their kind.
-    pub kind: ResearcherKind,
+    /// Their kind, or a list of kinds that they take turns in.
+    pub kind: Kinds,
     /// How they start.
     pub directions: Directions,
     /// How dev scores are coarsened.
@@ -112,6 +203,8 @@ pub struct Study {
     pub rate: EvaluationRate,
     /// The limits of one run.
     pub limits: RunLimits,
+    /// The model of researchers that are one.
+    pub llm: LlmSettings,
 }
 
 impl Default for Study {
@@ -125,7 +218,7 @@ impl Default for Study {
             transfer,
             minutes: 10.0,
             researchers: 9,
-            kind: ResearcherKind::default(),
+            kind: Kinds::All(ResearcherKind::default()),
             directions: Directions::default(),
             feedback: FeedbackPolicy::default(),
             evaluation_seeds: 5,
@@ -136,11 +229,18 @@ impl Default for Study {
             budget: Budget::default(),
             rate: EvaluationRate::default(),
             limits: RunLimits::default(),
+            llm: LlmSettings::default(),
         }
     }
 }
 
 impl Study {
+    /// Is any of the researchers of this kind?
+    #[must_use]
+    pub fn has(&self, kind: ResearcherKind) -> bool {
+        (0..self.researchers).any(|index| self.kind.of(index) == kind)
+    }
+
     /// Refuses values that no study can have.
     ///
     /// # Errors
@@ -155,8 +255,8 @@ impl Study {
         if !(self.minutes.is_finite() && (0.5..=100_000.0).contains(&self.minutes)) {
             return refuse("minutes", self.minutes.to_string(), "0.5 to 100000");
         }
-        if !(1..=64).contains(&self.researchers) {
-            return refuse("researchers", self.researchers.to_string(), "1 to 64");
+        if !(1..=256).contains(&self.researchers) {
+            return refuse("researchers", self.researchers.to_string(), "1 to 256");
         }
         if !(2..=64).contains(&self.evaluation_seeds) {
             return refuse(
@@ -180,6 +280,32 @@ impl Study {
                 "transfer",
                 format!("{:?}", self.problem),
                 "problems other than the main one",
+            );
+        }
+        if self.kind == Kinds::InTurn(Vec::new()) {
+            return refuse("kind", "an empty list".to_owned(), "at least one kind");
+        }
+        for (field, dollars) in [
+            ("llm.dollars", self.llm.dollars),
+            ("llm.team_dollars", self.llm.team_dollars),
+        ] {
+            if !(0.0..=1e6).contains(&dollars) {
+                return refuse(field, dollars.to_string(), "0 to 1e6");
+            }
+        }
+        for (field, tokens) in [
+            ("llm.max_tokens", self.llm.max_tokens),
+            ("llm.condense_at", self.llm.condense_at),
+        ] {
+            if !(256..=10_000_000).contains(&tokens) {
+                return refuse(field, tokens.to_string(), "256 to 10000000");
+            }
+        }
+        if self.llm.key_env.is_some() && self.llm.key_file.is_some() {
+            return refuse(
+                "llm.key_file",
+                "a file beside llm.key_env".to_owned(),
+                "one of the two",
             );
         }
         let positive = [
@@ -233,6 +359,22 @@ mod tests {
             let why = refused(wrong);
             assert!(why.starts_with("field rate.per_hour: found "), "{why}");
         }
+    }
+
+    #[test]
+    fn researchers_take_turns_in_a_list_of_kinds() {
+        let read = |text: &str| toml::from_str::<Study>(text);
+        let all = read("kind = \"llm\"\nresearchers = 2\n").unwrap();
+        assert!(all.has(ResearcherKind::Llm) && !all.has(ResearcherKind::Explorer));
+        let mixed = read("kind = [\"llm\", \"explorer\"]\nresearchers = 3\n").unwrap();
+        let kinds: Vec<_> = (0..3).map(|index| mixed.kind.of(index)).collect();
+        use ResearcherKind::{Explorer, Llm};
+        assert_eq!(kinds, [Llm, Explorer, Llm]);
+        let text = toml::to_string(&mixed).unwrap();
+        assert_eq!(read(&text).unwrap(), mixed);
+        assert!(read("kind = \"human\"\n").is_err());
+        let empty = read("kind = []\n").unwrap().validate().unwrap_err();
+        assert!(empty.starts_with("field kind: "), "{empty}");
     }
 
     #[test]

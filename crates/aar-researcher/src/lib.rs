@@ -1,5 +1,7 @@
-//! The researchers: the explorer with its directions and its loop, and clients of language-model providers.
+//! The researchers: the explorer, which needs no language model; agents, which are one; and the clients of
+//! providers that agents ask.
 
+pub mod agent;
 pub mod explorer;
 pub mod llm;
 

@@ -5,7 +5,7 @@ use crate::meter::{LabelBits, label_bits};
 use aar_core::board::Replication;
 use aar_core::case::{self, Case};
 use aar_core::digest::Digest;
-use aar_core::event::{CANCELLED, Event, OpenedProblem, RunEnd};
+use aar_core::event::{CANCELLED, Event, OpenedProblem, RunEnd, Tokens};
 use aar_core::family::Family;
 use aar_core::finding::FindingKind;
 use aar_core::id::{EvaluationId, FindingId, Name, ProblemId, SnapshotId};
@@ -58,6 +58,11 @@ pub(crate) struct Researcher<'a> {
     /// Runs of a method: an evaluation has one for each seed.
     pub(crate) runs: u64,
     pub(crate) compute_seconds: f64,
+    /// Replies of its language model.
+    pub(crate) model_calls: u64,
+    /// What its language model cost, in 10⁻⁶ US dollars.
+    pub(crate) microdollars: u64,
+    pub(crate) tokens: Tokens,
     pub(crate) snapshots: u64,
     pub(crate) findings: BTreeMap<FindingKind, u64>,
     pub(crate) comments: u64,
@@ -285,6 +290,20 @@ impl<'a> Account<'a> {
                 });
                 self.credit(at, researcher, |_| {});
             }
+            Event::ModelCalled {
+                researcher,
+                tokens,
+                microdollars,
+                replied,
+                ..
+            } => self.credit(at, researcher, |r| {
+                r.model_calls += u64::from(*replied);
+                r.microdollars += microdollars;
+                r.tokens.input += tokens.input;
+                r.tokens.output += tokens.output;
+                r.tokens.cache_write += tokens.cache_write;
+                r.tokens.cache_read += tokens.cache_read;
+            }),
             Event::Nominated { researcher, .. }
             | Event::ExperimentRequested { researcher, .. }
             | Event::EvaluationRequested { researcher, .. } => self.credit(at, researcher, |_| {}),
@@ -382,6 +401,9 @@ impl<'a> Account<'a> {
             failed_evaluations: 0,
             runs: 0,
             compute_seconds: 0.0,
+            model_calls: 0,
+            microdollars: 0,
+            tokens: Tokens::default(),
             snapshots: 0,
             findings: BTreeMap::new(),
             comments: 0,

@@ -42,6 +42,16 @@ pub(crate) struct ShippedMethod {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
+impl ShippedMethod {
+    /// Its name.
+    pub(crate) fn name(&self) -> Result<String> {
+        let text = self.files.get(METHOD_FILE).map(Vec::as_slice);
+        let text = String::from_utf8_lossy(text.unwrap_or_default());
+        let method: Method = toml::from_str(&text).context("a shipped method.toml")?;
+        Ok(method.name.to_string())
+    }
+}
+
 /// The four established baselines, then the five published methods.
 pub(crate) fn methods() -> Result<Vec<ShippedMethod>> {
     let baselines = BASELINES.iter().map(|one| (Group::Baseline, one));

@@ -31,6 +31,8 @@ enum Command {
     Compare(compare::Args),
     /// List a run's suspicions with their evidence, or decide about one
     Case(case::Args),
+    /// Show what a language-model researcher saw and did
+    Transcript(commands::transcript::Args),
     /// Work with problem directories and the built-in problems
     #[command(subcommand)]
     Problem(problem::Command),
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Board(args) => board::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Case(args) => case::run(&args),
+        Command::Transcript(args) => commands::transcript::run(&args),
         Command::Problem(command) => problem::run(&command),
         Command::Redteam(args) => commands::redteam::run(&args),
         Command::Doctor => doctor::run(),

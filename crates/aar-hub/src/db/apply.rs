@@ -320,8 +320,8 @@ pub(crate) fn apply(
                 ),
             )?;
         }
-        // Compared with the record in the event itself; nothing is asked of the index.
-        Event::Rerun { .. } => {}
+        // Nothing is asked of the index about these: the ledger itself is read.
+        Event::Rerun { .. } | Event::ModelCalled { .. } => {}
         Event::CaseOpened {
             case,
             suspicion,

@@ -9,7 +9,7 @@ use super::Hub;
 use crate::api::{Nomination, Provisional, RunState};
 use crate::db::read;
 use crate::error::{HubError, Result};
-use aar_core::event::Event;
+use aar_core::event::{Event, Tokens};
 use aar_core::id::{Name, SnapshotId};
 
 /// No researcher changes its nomination more often.
@@ -51,6 +51,28 @@ impl Hub {
             self.commit(&mut writer, &[nominated])?;
         }
         Ok(Nomination { snapshot })
+    }
+
+    /// Records what a call of a researcher's language model cost. Only the process that holds the key knows.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn record_model_call(
+        &self,
+        researcher: &Name,
+        model: &str,
+        tokens: Tokens,
+        microdollars: u64,
+        replied: bool,
+    ) -> Result<()> {
+        let called = Event::ModelCalled {
+            researcher: researcher.clone(),
+            model: model.to_owned(),
+            tokens,
+            microdollars,
+            replied,
+        };
+        self.commit(&mut *self.write()?, &[called])
     }
 
     /// The researchers' last nominations that stand and that no replication has answered yet, best

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub(super) const BOTH: [Wire; 2] = [Wire::Anthropic, Wire::OpenAi];
+pub(crate) const BOTH: [Wire; 2] = [Wire::Anthropic, Wire::OpenAi];
 
 /// Time that passes only in pauses, and when a stream stands still.
 #[derive(Default)]
-pub(super) struct PlayedClock {
+pub(crate) struct PlayedClock {
     millis: AtomicU64,
     looks: AtomicU64,
     nudged: AtomicU64,
@@ -38,7 +38,7 @@ impl PlayedClock {
 
     /// Lets an hour pass, once for each time that somebody has looked at the clock: so a client that has not yet seen the
     /// last bytes sees the silence after them too.
-    pub(super) fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         let looks = self.looks.load(Ordering::SeqCst);
         if self.nudged.swap(looks, Ordering::SeqCst) != looks {
             self.pass(Duration::from_secs(3600));
@@ -68,7 +68,7 @@ pub(super) struct Scene {
     pub(super) stop: Arc<AtomicBool>,
 }
 
-pub(super) fn card(wire: Wire) -> Card {
+pub(crate) fn card(wire: Wire) -> Card {
     let mut card = Card::custom("fake-model", wire, 200_000, 32_000, Price::FREE);
     card.thinking = match wire {
         Wire::Anthropic => Thinking::Adaptive,
@@ -77,7 +77,7 @@ pub(super) fn card(wire: Wire) -> Card {
     card
 }
 
-pub(super) fn patience() -> Patience {
+pub(crate) fn patience() -> Patience {
     Patience {
         total: Duration::from_secs(1_000_000),
         ..Patience::default()

@@ -51,6 +51,14 @@ impl House {
         })
     }
 
+    /// A house that takes as many researchers as there may be.
+    pub(crate) fn for_many() -> Self {
+        Self::of(&Study {
+            researchers: 256,
+            ..Study::default()
+        })
+    }
+
     /// A house whose hub starts its Ladder at the vanilla baseline.
     pub(crate) fn with_ladder(budget: Budget) -> Self {
         let house = Self::of(&Study {
@@ -111,6 +119,13 @@ impl House {
     pub(crate) fn client(&self, who: &str) -> Client {
         let token = self.hub.join(&name(who), "").unwrap();
         Client::new(&self.server.base_url(), token.secret())
+    }
+
+    /// Plays compute for the next job, if one comes soon.
+    pub(crate) fn play_one(&self, truth: &dyn Fn(&Recipe) -> Played) {
+        if let Some(job) = self.hub.wait_job(Duration::from_millis(20)).unwrap() {
+            play(&self.hub, &job, truth);
+        }
     }
 
     /// Runs explorers to their ends while `truth` plays compute.

@@ -4,9 +4,11 @@ pub(crate) mod board;
 pub(crate) mod case;
 pub(crate) mod compare;
 pub(crate) mod doctor;
+pub(crate) mod estimate;
 pub(crate) mod problem;
 pub(crate) mod redteam;
 pub(crate) mod run;
+pub(crate) mod transcript;
 pub(crate) mod verify;
 
 use std::fmt;

@@ -1,8 +1,9 @@
 //! `aar run`: a study from its problem to its report.
 
+use super::estimate;
 use super::{say, tell};
-use crate::study::{Explorers, Finished, Progress, conduct, open};
-use aar_core::study::Study;
+use crate::study::{Finished, Progress, Team, conduct, open};
+use aar_core::study::{Kinds, ResearcherKind, Study};
 use aar_sandbox::{Isolation, Launcher, Sandbox};
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -27,6 +28,12 @@ pub(crate) struct Args {
     /// The study's seed, in place of the study's own; by default one that nobody can guess
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
     seed: Option<u64>,
+    /// The kind of all researchers, in place of the study's own: explorer or llm
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    researchers: Option<ResearcherKind>,
+    /// Tell what the study would spend on language models, and run nothing; needs no key
+    #[arg(long)]
+    dry_run: bool,
     /// Run methods as plain processes that can read and do whatever you can
     #[arg(long)]
     unsafe_no_sandbox: bool,
@@ -45,6 +52,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if let Some(seed) = args.seed {
         study.seed = Some(aar_core::id::Seed(seed));
+    }
+    if let Some(kind) = args.researchers {
+        study.kind = Kinds::All(kind);
+    }
+    if args.dry_run {
+        study.validate().map_err(anyhow::Error::msg)?;
+        say!("{}", estimate::of(&study, &base)?);
+        return Ok(ExitCode::SUCCESS);
     }
     // A study file comes from anywhere; only who starts it can give up their machine's walls.
     if study.isolation == aar_core::study::Isolation::None && !args.unsafe_no_sandbox {
@@ -66,11 +81,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if isolation == Isolation::NoneByName {
         tell("warning: methods run without isolation and can read every label");
     }
+    study.validate().map_err(anyhow::Error::msg)?;
+    let team = Team::gather(&study, &base)?;
     let progress = Progress::new(study.minutes);
     let opened = open(study, &base, &run_dir, &progress)?;
-    let finished = conduct(&opened, &sandbox, &Explorers, &progress)?;
+    let finished = conduct(&opened, &sandbox, &team, &progress)?;
     print(&finished, &opened.run_dir);
     Ok(ExitCode::SUCCESS)
+}
+
+fn kind(word: &str) -> Result<ResearcherKind, String> {
+    match word {
+        "explorer" => Ok(ResearcherKind::Explorer),
+        "llm" => Ok(ResearcherKind::Llm),
+        _ => Err("expected explorer or llm".to_owned()),
+    }
 }
 
 /// Sandboxes that this program enters; refuses a machine that has none, unless none are wanted.

@@ -2,7 +2,7 @@
 //! the referee side by side, then the closing.
 
 use super::close::{self, Closing, TRANSFERRED};
-use super::crew::{Crew, Door, write_decoy};
+use super::crew::{Crew, Door, experiment_teacher, write_decoy};
 use super::examine::Examiner;
 use super::open::Opened;
 use super::owner::OwnersKey;
@@ -119,7 +119,7 @@ pub(crate) fn conduct(
         dev_labels: dev.problem().labels(Split::Dev).to_vec(),
         dev_groups: dev.groups(Split::Dev),
         seeds: seeds(secret, "dev-teacher", study.evaluation_seeds),
-        experiment_seed: secret.derive("experiment-teacher", 0),
+        experiment_seed: experiment_teacher(opened),
         clock: Arc::new(milliseconds),
     };
     let hub = Arc::new(Hub::create(run_dir, study, problems, setup)?);
@@ -217,7 +217,7 @@ impl Conductor<'_> {
         std::thread::scope(|scope| -> Result<()> {
             let _stop_all = OnDrop(|| stop.store(true, Ordering::Relaxed));
             let (crew, progress, stopped) = (self.crew, self.progress, &stop);
-            let door = Door::new(self.hub, url, &self.workshop.honeytokens);
+            let door = Door::new(self.hub, url, self.workshop);
             let working = scope.spawn(move || crew.research(opened, &door, stopped, progress));
             let result = self.referee_until_the_end(&shipped, main, &mut examiner);
             // New work is refused from now on; what is queued is not begun.
@@ -520,7 +520,7 @@ fn seeds(secret: &Secret, purpose: &str, count: usize) -> Vec<Seed> {
         .collect()
 }
 
-fn milliseconds() -> u64 {
+pub(super) fn milliseconds() -> u64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

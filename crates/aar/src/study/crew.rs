@@ -1,31 +1,40 @@
 //! Who does the research of a study.
 
+use super::agents::Agents;
 use super::open::Opened;
 use super::progress::Progress;
-use aar_core::id::{Name, SnapshotId};
+use super::provider::Provider;
+use super::workers::Workshop;
+use aar_compute::{Room, Workspace};
+use aar_core::id::{Name, Seed, SnapshotId};
+use aar_core::problem::Split;
+use aar_core::study::{ResearcherKind, RunLimits, Study};
 use aar_hub::{Client, Hub};
+use aar_researcher::agent::Purse;
+use aar_researcher::llm::Money;
 use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
+use aar_sandbox::Cancel;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Mebibytes that may be written in a workspace, if runs of methods may not write more.
+const WORKSPACE_MIB: u64 = 256;
 
 /// Where researchers come in: each gets a token for the hub's HTTP face, and in its sandboxes lies
 /// a decoy that no honest method looks for.
 pub(crate) struct Door<'a> {
     hub: &'a Hub,
     url: &'a str,
-    honeytokens: &'a Path,
+    workshop: &'a Workshop,
 }
 
 impl<'a> Door<'a> {
-    pub(crate) fn new(hub: &'a Hub, url: &'a str, honeytokens: &'a Path) -> Self {
-        Self {
-            hub,
-            url,
-            honeytokens,
-        }
+    pub(crate) fn new(hub: &'a Hub, url: &'a str, workshop: &'a Workshop) -> Self {
+        Self { hub, url, workshop }
     }
 
     /// Where the hub listens.
@@ -33,13 +42,63 @@ impl<'a> Door<'a> {
         self.url
     }
 
+    /// The hub itself, for what only its own process may record.
+    pub(crate) fn hub(&self) -> &'a Hub {
+        self.hub
+    }
+
     /// Lets a researcher in, and gives its token's secret.
     pub(crate) fn admit(&self, name: &Name, direction: &str) -> Result<String> {
         let token = self.hub.join(name, direction)?;
         let decoy = self.hub.issue_honeytoken(name)?;
-        write_decoy(&self.honeytokens.join(name.as_str()), decoy.secret())?;
+        write_decoy(
+            &self.workshop.honeytokens.join(name.as_str()),
+            decoy.secret(),
+        )?;
         Ok(token.secret().to_owned())
     }
+
+    /// Opens a workspace for a researcher that was let in: it shows what an experiment on the dev rows
+    /// sees, and holds a copy of `seeded`.
+    pub(crate) fn workspace(
+        &self,
+        opened: &Opened,
+        name: &Name,
+        seeded: &Path,
+        cancel: Cancel,
+    ) -> Result<Workspace> {
+        let Workshop {
+            testbeds,
+            main,
+            machine,
+            honeytokens,
+            ..
+        } = self.workshop;
+        let testbed = testbeds.get(main).context("the main problem is not open")?;
+        let seed = experiment_teacher(opened);
+        let runner = machine
+            .runner
+            .with_honeytoken(honeytokens.join(name.as_str()));
+        let study = &opened.study;
+        let limits = RunLimits {
+            disk_mib: study.limits.disk_mib.max(WORKSPACE_MIB),
+            ..study.limits
+        };
+        let room = Room {
+            seeded,
+            view: &testbed.view(Split::Dev, seed)?,
+            seed,
+            more: &[],
+            limits,
+            life: Duration::from_secs_f64(study.minutes * 60.0),
+        };
+        Workspace::open(&runner, &room, cancel).context("opening a workspace")
+    }
+}
+
+/// The teacher of all experiments of a study.
+pub(super) fn experiment_teacher(opened: &Opened) -> Seed {
+    opened.secret.derive("experiment-teacher", 0)
 }
 
 /// Writes a decoy as it lies in sandboxes.
@@ -71,10 +130,30 @@ pub(crate) trait Crew: Sync {
     }
 }
 
-/// As many explorers as the study wants.
-pub(crate) struct Explorers;
+/// The researchers that the study names.
+pub(crate) struct Team {
+    /// The model of those that are one.
+    provider: Option<Provider>,
+}
 
-impl Crew for Explorers {
+impl Team {
+    /// Finds and tries out what the study's researchers need; paths are relative to `base`.
+    ///
+    /// # Errors
+    /// If there is no such model, no price, no key, or no answer.
+    pub(crate) fn gather(study: &Study, base: &Path) -> Result<Self> {
+        let provider = study
+            .has(ResearcherKind::Llm)
+            .then(|| Provider::find(&study.llm, base))
+            .transpose()?;
+        if let Some(provider) = &provider {
+            provider.try_out()?;
+        }
+        Ok(Self { provider })
+    }
+}
+
+impl Crew for Team {
     fn research(
         &self,
         opened: &Opened,
@@ -83,6 +162,16 @@ impl Crew for Explorers {
         progress: &Progress,
     ) -> Result<()> {
         let study = &opened.study;
+        let all = Money::from_dollars(study.llm.team_dollars).unwrap_or_default();
+        let purse = Purse::new(all, Money::ZERO);
+        let agents = self.provider.as_ref().map(|provider| Agents {
+            provider,
+            purse: purse.clone(),
+            opened,
+            door,
+            stop,
+            progress,
+        });
         std::thread::scope(|scope| {
             let mut researchers = Vec::new();
             for index in 0..study.researchers {
@@ -90,24 +179,39 @@ impl Crew for Explorers {
                 let name: Name = format!("r{}", index + 1)
                     .parse()
                     .map_err(anyhow::Error::msg)?;
-                let client = Client::new(door.url(), &door.admit(&name, direction.text())?);
-                let seed = opened.secret.derive("explorer", index as u64);
-                let config = ExplorerConfig::new(name, direction, seed);
-                researchers.push(scope.spawn(move || {
-                    let pause = &std::thread::sleep;
-                    let around = Surroundings {
-                        stop,
-                        pause,
-                        progress: &|_| {},
-                    };
-                    run_explorer(&client, &config, around)
-                }));
+                let agents = &agents;
+                researchers.push(match (study.kind.of(index), agents) {
+                    (ResearcherKind::Llm, Some(agents)) => {
+                        scope.spawn(move || match agents.run(&name, direction, index) {
+                            Ok(done) => Some(format!(
+                                "{name} ended after {} steps and {}: {}",
+                                done.steps, done.cost, done.end
+                            )),
+                            Err(error) => Some(format!("{name} stopped: {error:#}")),
+                        })
+                    }
+                    _ => {
+                        let client = Client::new(door.url(), &door.admit(&name, direction.text())?);
+                        let seed = opened.secret.derive("explorer", index as u64);
+                        let config = ExplorerConfig::new(name.clone(), direction, seed);
+                        scope.spawn(move || {
+                            let pause = &std::thread::sleep;
+                            let around = Surroundings {
+                                stop,
+                                pause,
+                                progress: &|_| {},
+                            };
+                            let done = run_explorer(&client, &config, around);
+                            done.err().map(|error| format!("{name} stopped: {error}"))
+                        })
+                    }
+                });
             }
             progress.stage(&format!("{} researchers at work", study.researchers));
             for researcher in researchers {
                 match researcher.join() {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => progress.event(&format!("a researcher stopped: {error}")),
+                    Ok(None) => {}
+                    Ok(Some(line)) => progress.event(&line),
                     Err(_) => progress.event("a researcher panicked"),
                 }
             }

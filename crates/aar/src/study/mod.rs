@@ -1,5 +1,6 @@
 //! The orchestrator: the trusted process that opens a study, runs it and closes it.
 
+mod agents;
 mod close;
 mod conduct;
 mod crew;
@@ -7,11 +8,14 @@ mod examine;
 mod open;
 mod owner;
 mod progress;
+mod provider;
 mod workers;
 
+pub(crate) use agents::TRANSCRIPTS;
 pub(crate) use close::{REPORT_DIR, REPORT_FILE};
 pub(crate) use conduct::{Finished, conduct};
-pub(crate) use crew::{Crew, Door, Explorers};
+pub(crate) use crew::{Crew, Door, Team};
 pub(crate) use open::{Opened, STUDY_FILE, check_format, open};
 pub(crate) use owner::running_hub;
 pub(crate) use progress::Progress;
+pub(crate) use provider::card;

@@ -57,7 +57,7 @@ fn a_study_file_is_refused_by_line_and_field() {
         ),
         (
             "researchers = 0\n",
-            "study.toml: field researchers: found 0, expected 1 to 64",
+            "study.toml: field researchers: found 0, expected 1 to 256",
         ),
         (
             "researchers = -1\n",

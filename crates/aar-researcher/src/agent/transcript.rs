@@ -1,0 +1,213 @@
+//! What an agent saw and did, to the letter: one line of JSON for each thing that happened, in order.
+//!
+//! From a transcript a person can read exactly what the model was told: the instructions and tools of the
+//! opening, then every message. A message that the program sent stands in it as it was sent, results of tools
+//! included; where a conversation was condensed, the entry holds the messages that it went on with.
+
+use crate::llm::{Attempt, Message, Money, Reply, Tool};
+use aar_core::id::Name;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The version of the layout.
+pub const TRANSCRIPT_FORMAT: u32 = 1;
+/// The longest line that is read.
+const MAX_LINE: u64 = 256 << 20;
+
+/// One line.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum What {
+    /// The agent began.
+    Opened {
+        /// The layout's version.
+        format: u32,
+        /// Who it is.
+        researcher: Name,
+        /// The model that is asked for.
+        model: String,
+        /// Where it is asked.
+        url: String,
+        /// The standing instructions.
+        system: String,
+        /// The tools, as they were offered.
+        tools: Vec<Tool>,
+    },
+    /// The program said this.
+    Sent {
+        /// As it was sent.
+        message: Message,
+    },
+    /// The model replied.
+    Replied {
+        /// All of it, failed tries included.
+        reply: Reply,
+        /// What it cost, failed tries included.
+        cost: Money,
+        /// Seconds from asking to the end of the reply.
+        seconds: f64,
+    },
+    /// A call gave no reply.
+    Failed {
+        /// Why.
+        why: String,
+        /// The tries before.
+        attempts: Vec<Attempt>,
+        /// What they cost.
+        cost: Money,
+    },
+    /// The conversation was condensed.
+    Condensed {
+        /// Why.
+        why: String,
+        /// The messages that it goes on with.
+        messages: Vec<Message>,
+    },
+    /// Something that a person may want to know.
+    Noted {
+        /// In words.
+        text: String,
+    },
+    /// The agent ended.
+    Ended {
+        /// Why.
+        why: String,
+        /// What it spent on its model.
+        cost: Money,
+    },
+}
+
+/// A transcript that is being written.
+#[derive(Debug)]
+pub struct Transcript {
+    file: File,
+    path: PathBuf,
+}
+
+/// Why a transcript cannot be read or written.
+#[derive(Debug, Error)]
+pub enum TranscriptError {
+    /// The file.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is none of a transcript.
+    #[error("{path}, line {line}: {why}")]
+    Line {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Transcript {
+    /// A transcript at `path`, to which entries are added.
+    ///
+    /// # Errors
+    /// [`TranscriptError::Io`].
+    pub fn open(path: &Path) -> Result<Self, TranscriptError> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        Ok(Self {
+            file: file.map_err(|source| io_error(path, source))?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Adds an entry. It is in the file when this returns.
+    ///
+    /// # Errors
+    /// [`TranscriptError::Io`].
+    pub fn add(&mut self, at: u64, what: What) -> Result<(), TranscriptError> {
+        let failed = |source| io_error(&self.path, source);
+        let mut line = serde_json::to_vec(&Entry { at, what })
+            .map_err(io::Error::from)
+            .map_err(failed)?;
+        line.push(b'\n');
+        // One write, so that a reader sees whole lines.
+        self.file.write_all(&line).map_err(failed)
+    }
+}
+
+/// Reads a transcript, also one that is still being written: a last line without its end is left out.
+///
+/// # Errors
+/// [`TranscriptError`] with the line.
+pub fn read(path: &Path) -> Result<Vec<Entry>, TranscriptError> {
+    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    let mut reader = BufReader::new(file);
+    let mut entries = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        let read = io::Read::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line);
+        read.map_err(|source| io_error(path, source))?;
+        if line.last() != Some(&b'\n') {
+            return Ok(entries);
+        }
+        let entry = serde_json::from_slice(&line).map_err(|error| TranscriptError::Line {
+            path: path.to_owned(),
+            line: entries.len() + 1,
+            why: error.to_string(),
+        })?;
+        entries.push(entry);
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> TranscriptError {
+    TranscriptError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_half_a_line_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r1.jsonl");
+        let mut transcript = Transcript::open(&path).unwrap();
+        let sent = What::Sent {
+            message: Message::user("begin\nnow"),
+        };
+        transcript.add(1, sent.clone()).unwrap();
+        let ended = What::Ended {
+            why: "enough".into(),
+            cost: Money(7),
+        };
+        Transcript::open(&path)
+            .unwrap()
+            .add(2, ended.clone())
+            .unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let entries = read(&path).unwrap();
+        assert_eq!(entries.len(), 2);
+        assert_eq!((entries[0].at, &entries[0].what), (1, &sent));
+        assert_eq!(entries[1].what, ended);
+        std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 1);
+        std::fs::write(&path, [&whole[..], b"{\"at\": 1}\n"].concat()).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("line 3"));
+    }
+}
