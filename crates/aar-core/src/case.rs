@@ -79,11 +79,14 @@ pub enum Suspicion {
     /// Its answers hang on which dimension of the states is which: weights that were learnt from
     /// other labels than the teacher's came with it.
     CarriedWeights,
+    /// As [`Suspicion::CarriedWeights`], with a loss too small or too uneven to prove it: the seed
+    /// changes no answer, and which dimension is which changes some for the worse.
+    PermutedLoss,
 }
 
 impl Suspicion {
     /// Every suspicion.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Honeytoken,
         Self::NotReproducible,
         Self::StolenLabels,
@@ -104,6 +107,7 @@ impl Suspicion {
         Self::AboveCeiling,
         Self::NotDeterministic,
         Self::CarriedWeights,
+        Self::PermutedLoss,
     ];
 
     /// Its word in ledger, tables and index.
@@ -130,6 +134,7 @@ impl Suspicion {
             Self::AboveCeiling => "above_ceiling",
             Self::NotDeterministic => "not_deterministic",
             Self::CarriedWeights => "carried_weights",
+            Self::PermutedLoss => "permuted_loss",
         }
     }
 

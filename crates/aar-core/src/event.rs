@@ -90,6 +90,9 @@ pub enum Event {
         scope: Scope,
         /// SHA-256 of the token. The token has 256 random bits, so its hash gives nothing away.
         token_hash: Digest,
+        /// When it opens nothing any more, in milliseconds since 1970; at the study's end it does anyway.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
     },
     /// A snapshot was stored.
     SnapshotStored {

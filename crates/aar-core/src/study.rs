@@ -31,6 +31,8 @@ pub enum ResearcherKind {
     Explorer,
     /// A language model in the built-in loop.
     Llm,
+    /// A place for a program that comes from outside with a token, over MCP or the hub's interface.
+    Outside,
 }
 
 /// The kinds of a study's researchers: all alike, or a list that they take turns in.

@@ -553,3 +553,28 @@ pub struct Decided {
     #[schema(value_type = String)]
     pub head: Digest,
 }
+
+/// A researcher's token to be made.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Whose. Who is new takes one of the study's places.
+    #[schema(value_type = String)]
+    pub researcher: Name,
+    /// Where a new researcher starts, at most 5,000 characters.
+    #[serde(default)]
+    pub direction: String,
+    /// How long it opens anything; until the study's end if none.
+    #[serde(default)]
+    pub minutes: Option<f64>,
+}
+
+/// A token, told once: the hub keeps only its hash.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MintedToken {
+    /// The secret.
+    pub token: String,
+    /// Milliseconds since 1970; none if it holds until the study's end.
+    pub expires_at: Option<u64>,
+}

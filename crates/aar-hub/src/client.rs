@@ -2,9 +2,9 @@
 
 use crate::api::{
     BudgetView, CaseBook, CommentView, Decided, ErrorBody, EvaluationView, ExperimentView,
-    FindingView, Leaderboard, Me, NewComment, NewDecision, NewEvaluation, NewExperiment,
-    NewFinding, NewSnapshot, NewVote, Nomination, Provisional, ReplicationView, ResearcherView,
-    SnapshotView, StoredSnapshot, StudyView, Thread,
+    FindingView, Leaderboard, Me, MintedToken, NewComment, NewDecision, NewEvaluation,
+    NewExperiment, NewFinding, NewSnapshot, NewToken, NewVote, Nomination, Provisional,
+    ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
 };
 use crate::http::{BASE, MAX_WAIT};
 use aar_core::id::{CaseId, EvaluationId, ExperimentId, FindingId, SnapshotId};
@@ -341,6 +341,14 @@ impl Client {
     /// See [`ClientError`].
     pub fn decide_case(&self, id: CaseId, new: &NewDecision) -> Result<Decided> {
         self.post(&format!("/cases/{id}/decisions"), new)
+    }
+
+    /// Makes a researcher's token. For an admin's token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn mint_token(&self, new: &NewToken) -> Result<MintedToken> {
+        self.post("/tokens", new)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {

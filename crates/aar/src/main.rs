@@ -31,6 +31,11 @@ enum Command {
     Compare(compare::Args),
     /// List a run's suspicions with their evidence, or decide about one
     Case(case::Args),
+    /// Serve a study to agents that come from outside
+    #[command(subcommand)]
+    Hub(commands::hub::Command),
+    /// Make a token for a researcher of a running study
+    Token(commands::token::Args),
     /// Show what a language-model researcher saw and did
     Transcript(commands::transcript::Args),
     /// Work with problem directories and the built-in problems
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Command::Board(args) => board::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Case(args) => case::run(&args),
+        Command::Hub(command) => commands::hub::run(command),
+        Command::Token(args) => commands::token::run(&args),
         Command::Transcript(args) => commands::transcript::run(&args),
         Command::Problem(command) => problem::run(&command),
         Command::Redteam(args) => commands::redteam::run(&args),

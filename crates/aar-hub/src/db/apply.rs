@@ -46,10 +46,17 @@ pub(crate) fn apply(
             holder,
             scope,
             token_hash,
+            expires_at,
         } => {
             db.execute(
-                "INSERT OR REPLACE INTO tokens (holder, scope, token_hash) VALUES (?1, ?2, ?3)",
-                (holder.as_str(), scope.as_str(), token_hash.to_string()),
+                "INSERT OR REPLACE INTO tokens (holder, scope, token_hash, expires_at)
+                 VALUES (?1, ?2, ?3, ?4)",
+                (
+                    holder.as_str(),
+                    scope.as_str(),
+                    token_hash.to_string(),
+                    expires_at.map(signed).transpose()?,
+                ),
             )?;
         }
         Event::SnapshotStored {

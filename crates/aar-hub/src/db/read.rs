@@ -521,12 +521,28 @@ pub(crate) fn budget(db: &Connection) -> Result<Budget> {
 }
 
 /// Holder, scope and hash of every token.
-pub(crate) fn tokens(db: &Connection) -> Result<Vec<(Name, String, Digest)>> {
+/// A token that was handed out.
+pub(crate) struct KnownToken {
+    pub(crate) holder: Name,
+    pub(crate) scope: String,
+    pub(crate) hash: Digest,
+    /// Milliseconds since 1970.
+    pub(crate) expires_at: Option<i64>,
+}
+
+pub(crate) fn tokens(db: &Connection) -> Result<Vec<KnownToken>> {
     all(
         db,
-        "SELECT holder, scope, token_hash FROM tokens",
+        "SELECT holder, scope, token_hash, expires_at FROM tokens",
         [],
-        |row| Ok((parsed(row, 0)?, row.get(1)?, parsed(row, 2)?)),
+        |row| {
+            Ok(KnownToken {
+                holder: parsed(row, 0)?,
+                scope: row.get(1)?,
+                hash: parsed(row, 2)?,
+                expires_at: row.get(3)?,
+            })
+        },
     )
 }
 

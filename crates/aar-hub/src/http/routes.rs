@@ -4,9 +4,9 @@ use super::guard::{Admin, Anyone, Body, Named, Params, Referee, Researcher};
 use super::{Answer, BASE, MAX_BODY, MAX_SNAPSHOT_BODY, MAX_WAIT, ask, refusal};
 use crate::api::{
     BudgetView, CaseBook, CommentView, Decided, ErrorBody, EvaluationView, ExperimentView,
-    FindingView, Leaderboard, Me, NewComment, NewDecision, NewEvaluation, NewExperiment,
-    NewFinding, NewSnapshot, NewVote, Nomination, Provisional, ReplicationView, ResearcherView,
-    SnapshotView, StoredSnapshot, StudyView, Thread,
+    FindingView, Leaderboard, Me, MintedToken, NewComment, NewDecision, NewEvaluation,
+    NewExperiment, NewFinding, NewSnapshot, NewToken, NewVote, Nomination, Provisional,
+    ReplicationView, ResearcherView, SnapshotView, StoredSnapshot, StudyView, Thread,
 };
 use crate::error::{HubError, Result};
 use crate::hub::{Caller, Hub, Seat};
@@ -58,6 +58,7 @@ fn routed() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(put_snapshot))
         .routes(routes!(get_snapshot))
         .routes(routes!(request_experiment))
+        .routes(routes!(mint_token))
         .routes(routes!(get_experiment, cancel_experiment))
         .routes(routes!(request_evaluation))
         .routes(routes!(get_evaluation))
@@ -213,6 +214,17 @@ async fn get_experiment(
     })
     .await
     .map(Json)
+}
+
+/// Make a researcher's token. Its earlier one is void; who is new takes one of the study's places.
+#[utoipa::path(post, path = "/tokens", request_body = NewToken, security(("token" = [])),
+    responses((status = 200, body = MintedToken)))]
+async fn mint_token(
+    _admin: Admin,
+    State(hub): Shared,
+    Body(new): Body<NewToken, MAX_BODY>,
+) -> Answer<MintedToken> {
+    ask(hub, move |hub| hub.mint_token(&new)).await.map(Json)
 }
 
 /// Take one of your experiments back that waits for its turn. It stays one of those that you have asked for.

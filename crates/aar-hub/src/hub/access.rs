@@ -1,7 +1,7 @@
 //! Who is asking: tokens and what they open.
 
 use super::Hub;
-use crate::api::Me;
+use crate::api::{MAX_TEXT, Me, MintedToken, NewToken};
 use crate::db::read;
 use crate::error::{HubError, Result};
 use aar_core::access::Scope;
@@ -44,6 +44,20 @@ impl Hub {
     /// # Errors
     /// If the name is reserved, the study is full or closed, or writing fails.
     pub fn join(&self, researcher: &Name, direction: &str) -> Result<Token> {
+        self.join_until(researcher, direction, None)
+    }
+
+    /// As [`Hub::join`], with a token that opens nothing from `expires_at` on, in milliseconds since
+    /// 1970.
+    ///
+    /// # Errors
+    /// As [`Hub::join`].
+    pub fn join_until(
+        &self,
+        researcher: &Name,
+        direction: &str,
+        expires_at: Option<u64>,
+    ) -> Result<Token> {
         if [read::BASELINE, read::PUBLISHED].contains(&researcher.as_str()) {
             return Err(HubError::invalid(format!(
                 "the name {researcher} is reserved"
@@ -64,9 +78,36 @@ impl Hub {
             });
         }
         let token = new_token()?;
-        events.push(issued(researcher, Scope::Researcher, &token));
+        events.push(issued(researcher, Scope::Researcher, &token, expires_at));
         self.commit(&mut writer, &events)?;
         Ok(token)
+    }
+
+    /// Makes a researcher's token as its study's owner asks for it.
+    ///
+    /// # Errors
+    /// As [`Hub::join`]; if the direction is too long or the time is none.
+    pub fn mint_token(&self, new: &NewToken) -> Result<MintedToken> {
+        let length = new.direction.chars().count();
+        if length > MAX_TEXT {
+            return Err(HubError::TooLarge {
+                what: "the direction".to_owned(),
+                found: length as u64,
+                limit: MAX_TEXT as u64,
+            });
+        }
+        let lasts = |minutes: f64| match minutes > 0.0 && minutes <= 1e6 {
+            true => Ok(self.now() + (minutes * 60_000.0) as u64),
+            false => Err(HubError::invalid(format!(
+                "field minutes: found {minutes}, expected more than 0, at most 1e6"
+            ))),
+        };
+        let expires_at = new.minutes.map(lasts).transpose()?;
+        let token = self.join_until(&new.researcher, &new.direction, expires_at)?;
+        Ok(MintedToken {
+            token: token.secret().to_owned(),
+            expires_at,
+        })
     }
 
     /// Gives out a token of another scope than a researcher's; the holder's earlier one is void.
@@ -78,26 +119,30 @@ impl Hub {
             return Err(HubError::invalid("a researcher gets its token by joining"));
         }
         let token = new_token()?;
-        self.commit(&mut *self.write()?, &[issued(holder, scope, &token)])?;
+        self.commit(&mut *self.write()?, &[issued(holder, scope, &token, None)])?;
         Ok(token)
     }
 
     /// Finds out who holds a token.
     ///
     /// # Errors
-    /// [`HubError::Unauthorised`] if nobody does.
+    /// [`HubError::Unauthorised`] if nobody does, or it has expired.
     pub fn authenticate(&self, token: &str) -> Result<Caller> {
         let hash = Digest::of(token.as_bytes());
         let mut found = None;
         // Every hash is compared in full, so the time taken says nothing about any of them.
         let tokens = read::tokens(&*self.read()?)?;
-        for (name, scope, known) in tokens {
-            if same(hash.as_bytes(), known.as_bytes()) {
-                found = Some((name, scope));
+        for known in tokens {
+            if same(hash.as_bytes(), known.hash.as_bytes()) {
+                found = Some(known);
             }
         }
-        let (name, scope) = found.ok_or(HubError::Unauthorised)?;
-        let scope = read::word(scope)?;
+        let known = found.ok_or(HubError::Unauthorised)?;
+        let now = i64::try_from(self.now()).unwrap_or(i64::MAX);
+        if known.expires_at.is_some_and(|end| end <= now) {
+            return Err(HubError::Unauthorised);
+        }
+        let (name, scope) = (known.holder, read::word(known.scope)?);
         if scope == Scope::Honeytoken {
             self.honeytoken_used(&name)?;
             return Err(HubError::Unauthorised);
@@ -123,12 +168,13 @@ impl Hub {
     }
 }
 
-fn issued(holder: &Name, scope: Scope, token: &Token) -> Event {
+fn issued(holder: &Name, scope: Scope, token: &Token, expires_at: Option<u64>) -> Event {
     let token_hash = Digest::of(token.secret().as_bytes());
     Event::TokenIssued {
         holder: holder.clone(),
         scope,
         token_hash,
+        expires_at,
     }
 }
 

@@ -238,7 +238,7 @@ impl Hub {
     ) -> Result<Vec<Event>> {
         let hashes: BTreeSet<Digest> = read::tokens(&writer.db)?
             .into_iter()
-            .map(|(_, _, hash)| hash)
+            .map(|known| known.hash)
             .collect();
         let is_token = |word: &str| hashes.contains(&Digest::of(word.as_bytes()));
         self.openings(writer, researcher, None, scan_post(text, &is_token))

@@ -134,6 +134,11 @@ pub(crate) fn stage(lab: Lab) -> Stage {
             ..get("/nomination", "/nomination".into(), &RESEARCHER)
         },
         get("/leaderboard", "/leaderboard".into(), &EVERYONE),
+        Endpoint {
+            body: Some(json!({ "researcher": "bob", "minutes": 5.0 })),
+            method: "post",
+            ..get("/tokens", "/tokens".into(), &ADMIN)
+        },
         get("/claims", "/claims".into(), &REFEREE),
         get("/replications", "/replications".into(), &REFEREE),
         get("/researchers", "/researchers".into(), &ADMIN),

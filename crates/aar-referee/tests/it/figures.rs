@@ -173,23 +173,26 @@ fn who_loses_accuracy_with_permuted_dimensions_brought_weights_along() {
 #[test]
 fn carried_weights_show_with_all_teachers_though_not_with_four() {
     let permuted = Counterfactual::PermutedStates;
-    let judged = |teachers: usize| {
+    let judged = |teachers: usize, every: usize| {
         suspected(false, |audit| {
             let same = audit.runs[&Counterfactual::OtherSeed].clone();
             let same = same.unwrap().unwrap();
             audit.ceiling = same[0].clone();
             audit.seeds = (101..101 + teachers as u64).map(Seed).collect();
-            let outputs = (0..teachers).map(|teacher| match teacher % 2 {
-                0 => same[teacher % 4].clone(),
-                _ => coins(teacher as u64, 120)[0].clone(),
+            let outputs = (0..teachers).map(|teacher| match teacher % every {
+                1 => coins(teacher as u64, 120)[0].clone(),
+                _ => same[teacher % 4].clone(),
             });
             audit.runs.insert(permuted, Some(Ok(outputs.collect())));
         })
     };
-    let (profile, suspicions) = judged(4);
+    let (profile, suspicions) = judged(4, 2);
     assert!(!profile.has(Trait::CarriesWeights), "{profile:#?}");
     assert_eq!(suspicions, []);
-    let (profile, suspicions) = judged(16);
+    let (profile, suspicions) = judged(16, 2);
     assert!(profile.has(Trait::CarriesWeights), "{profile:#?}");
     assert_eq!(suspicions, [Suspicion::CarriedWeights]);
+    // Under every fourth it proves nothing, and still does not look like chance.
+    let (_, suspicions) = judged(16, 4);
+    assert_eq!(suspicions, [Suspicion::PermutedLoss]);
 }

@@ -1,5 +1,6 @@
 //! What the reader needs first: the outcome, how far it can be trusted, and what it stands on.
 
+use crate::account::Account;
 use crate::facts::{Facts, group_name};
 use crate::text::{clean, estimate, interval, moment, number, one_line, signed, span};
 use crate::{Material, Verification};
@@ -46,6 +47,10 @@ pub(crate) fn header(material: &Material<'_>, facts: &Facts<'_>) -> Markup {
                 dd {
                     (account.researchers.len()) ", "
                     (number(account.hours(account.end), 2)) " researcher-hours together"
+                }
+                @if let Some(money) = spending(account) {
+                    dt { "Language models" }
+                    dd { (money) }
                 }
                 dt { "Feedback on dev" }
                 dd {
@@ -204,4 +209,42 @@ fn closing(facts: &Facts<'_>, tables: &BTreeMap<String, Digest>) -> Markup {
             @for (name, digest) in tables { dt { (name) } dd { code class="digest" { (digest) } } }
         }
     }
+}
+
+/// What language models cost, if any was asked. The study that this laboratory follows spent about $22 for a
+/// researcher-hour.
+fn spending(account: &Account<'_>) -> Option<String> {
+    let agents: Vec<_> = account
+        .researchers
+        .iter()
+        .filter(|one| one.model_calls > 0 || one.microdollars > 0)
+        .collect();
+    if agents.is_empty() {
+        return None;
+    }
+    let dollars = agents.iter().map(|one| one.microdollars).sum::<u64>() as f64 / 1e6;
+    let replies: u64 = agents.iter().map(|one| one.model_calls).sum();
+    let hours = agents
+        .iter()
+        .map(|one| one.last.saturating_sub(one.joined))
+        .sum::<u64>() as f64
+        / 3_600_000.0;
+    let read: u64 = agents
+        .iter()
+        .map(|one| one.tokens.input + one.tokens.cache_write + one.tokens.cache_read)
+        .sum();
+    let cached: u64 = agents.iter().map(|one| one.tokens.cache_read).sum();
+    let written: u64 = agents.iter().map(|one| one.tokens.output).sum();
+    let share = 100.0 * cached as f64 / read.max(1) as f64;
+    let each = match hours {
+        0.0 => String::new(),
+        hours => format!(
+            ", ${:.2} for each of their researcher-hours",
+            dollars / hours
+        ),
+    };
+    Some(format!(
+        "${dollars:.2}{each}; {replies} replies, {read} tokens read ({share:.0} % from the cache), \
+         {written} written"
+    ))
 }

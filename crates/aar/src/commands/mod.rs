@@ -5,9 +5,11 @@ pub(crate) mod case;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod estimate;
+pub(crate) mod hub;
 pub(crate) mod problem;
 pub(crate) mod redteam;
 pub(crate) mod run;
+pub(crate) mod token;
 pub(crate) mod transcript;
 pub(crate) mod verify;
 

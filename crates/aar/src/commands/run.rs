@@ -28,15 +28,39 @@ pub(crate) struct Args {
     /// The study's seed, in place of the study's own; by default one that nobody can guess
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
     seed: Option<u64>,
-    /// The kind of all researchers, in place of the study's own: explorer or llm
+    /// The kind of all researchers, in place of the study's own: explorer, llm or outside
     #[arg(long, value_name = "KIND", value_parser = kind)]
     researchers: Option<ResearcherKind>,
+    /// The port of this machine that MCP is served on, for researchers from outside; 0 takes any free one
+    #[arg(long, default_value_t = 0)]
+    mcp_port: u16,
     /// Tell what the study would spend on language models, and run nothing; needs no key
     #[arg(long)]
     dry_run: bool,
     /// Run methods as plain processes that can read and do whatever you can
     #[arg(long)]
     unsafe_no_sandbox: bool,
+}
+
+impl Args {
+    /// A study whose researchers all come from outside.
+    pub(crate) fn outside(
+        study: Option<PathBuf>,
+        out: PathBuf,
+        minutes: Option<f64>,
+        mcp_port: u16,
+    ) -> Self {
+        Self {
+            study,
+            out: Some(out),
+            minutes,
+            seed: None,
+            researchers: Some(ResearcherKind::Outside),
+            mcp_port,
+            dry_run: false,
+            unsafe_no_sandbox: false,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -82,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         tell("warning: methods run without isolation and can read every label");
     }
     study.validate().map_err(anyhow::Error::msg)?;
-    let team = Team::gather(&study, &base)?;
+    let team = Team::gather(&study, &base, args.mcp_port)?;
     let progress = Progress::new(study.minutes);
     let opened = open(study, &base, &run_dir, &progress)?;
     let finished = conduct(&opened, &sandbox, &team, &progress)?;
@@ -94,7 +118,8 @@ fn kind(word: &str) -> Result<ResearcherKind, String> {
     match word {
         "explorer" => Ok(ResearcherKind::Explorer),
         "llm" => Ok(ResearcherKind::Llm),
-        _ => Err("expected explorer or llm".to_owned()),
+        "outside" => Ok(ResearcherKind::Outside),
+        _ => Err("expected explorer, llm or outside".to_owned()),
     }
 }
 

@@ -12,13 +12,14 @@ use aar_core::study::{ResearcherKind, RunLimits, Study};
 use aar_hub::{Client, Hub};
 use aar_researcher::agent::Purse;
 use aar_researcher::llm::Money;
+use aar_researcher::mcp::McpServer;
 use aar_researcher::{Direction, ExplorerConfig, Surroundings, run_explorer};
 use aar_sandbox::Cancel;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Mebibytes that may be written in a workspace, if runs of methods may not write more.
@@ -134,6 +135,8 @@ pub(crate) trait Crew: Sync {
 pub(crate) struct Team {
     /// The model of those that are one.
     provider: Option<Provider>,
+    /// Where MCP is served; 0 for any free port.
+    mcp_port: u16,
 }
 
 impl Team {
@@ -141,7 +144,7 @@ impl Team {
     ///
     /// # Errors
     /// If there is no such model, no price, no key, or no answer.
-    pub(crate) fn gather(study: &Study, base: &Path) -> Result<Self> {
+    pub(crate) fn gather(study: &Study, base: &Path, mcp_port: u16) -> Result<Self> {
         let provider = study
             .has(ResearcherKind::Llm)
             .then(|| Provider::find(&study.llm, base))
@@ -149,7 +152,7 @@ impl Team {
         if let Some(provider) = &provider {
             provider.try_out()?;
         }
-        Ok(Self { provider })
+        Ok(Self { provider, mcp_port })
     }
 }
 
@@ -172,9 +175,23 @@ impl Crew for Team {
             stop,
             progress,
         });
+        let outside = study.has(ResearcherKind::Outside);
+        let mcp = outside
+            .then(|| McpServer::start(door.url(), self.mcp_port))
+            .transpose()?;
+        if let Some(mcp) = &mcp {
+            progress.event(&format!("MCP at {}, the hub at {}", mcp.url(), door.url()));
+            progress.event(&format!(
+                "aar token {} --researcher NAME makes a token",
+                opened.run_dir.display()
+            ));
+        }
         std::thread::scope(|scope| {
             let mut researchers = Vec::new();
             for index in 0..study.researchers {
+                if study.kind.of(index) == ResearcherKind::Outside {
+                    continue;
+                }
                 let direction = Direction::assign(study.directions, index);
                 let name: Name = format!("r{}", index + 1)
                     .parse()
@@ -208,6 +225,9 @@ impl Crew for Team {
                 });
             }
             progress.stage(&format!("{} researchers at work", study.researchers));
+            while outside && !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             for researcher in researchers {
                 match researcher.join() {
                     Ok(None) => {}
