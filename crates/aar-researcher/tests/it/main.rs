@@ -5,5 +5,6 @@ mod agent;
 mod alone;
 mod fake;
 mod llm;
+mod mcp;
 mod support;
 mod team;

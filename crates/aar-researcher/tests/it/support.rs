@@ -20,7 +20,7 @@ use aar_researcher::run_explorer;
 use aar_stats::Groups;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -32,6 +32,7 @@ pub(crate) struct House {
     _dir: TempDir,
     pub(crate) hub: Arc<Hub>,
     pub(crate) server: Server,
+    time: Arc<AtomicU64>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -99,12 +100,14 @@ impl House {
             anchors: BTreeMap::from([(Split::Dev, anchors)]),
             files: BTreeMap::new(),
         };
+        let time = Arc::new(AtomicU64::new(1_763_722_800_000));
+        let shown = Arc::clone(&time);
         let setup = HubSetup {
             dev_labels: labels(),
             dev_groups: Groups::singletons(ROWS as u32),
             seeds: (1..6).map(Seed).collect(),
             experiment_seed: Seed(6),
-            clock: Arc::new(|| 1_763_722_800_000),
+            clock: Arc::new(move || shown.load(Ordering::Relaxed)),
         };
         let dir = tempfile::tempdir().unwrap();
         let hub = Arc::new(Hub::create(dir.path(), study, &[problem], setup).unwrap());
@@ -113,7 +116,13 @@ impl House {
             _dir: dir,
             hub,
             server,
+            time,
         }
+    }
+
+    /// Lets so many milliseconds pass.
+    pub(crate) fn pass(&self, milliseconds: u64) {
+        self.time.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
     pub(crate) fn client(&self, who: &str) -> Client {
