@@ -36,6 +36,8 @@ const ALLOWED: &[c_long] = &[
     SYS_readlinkat, SYS_mkdirat, SYS_mknodat, SYS_unlinkat, SYS_renameat, SYS_renameat2,
     SYS_linkat, SYS_symlinkat, SYS_fchmodat, SYS_fchmodat2, SYS_fchownat, SYS_utimensat,
     SYS_truncate, SYS_getcwd, SYS_chdir, SYS_fchdir, SYS_umask,
+    // attributes, to be read only: `ls -l` and `cp` ask for them
+    SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr, SYS_listxattr, SYS_llistxattr, SYS_flistxattr,
     // memory (mmap: see below)
     SYS_munmap, SYS_mprotect, SYS_mremap, SYS_brk, SYS_madvise, SYS_mincore, SYS_msync,
     SYS_get_mempolicy, SYS_membarrier,
