@@ -119,6 +119,7 @@ pub struct Runner {
     sandbox: Sandbox,
     lab: PathBuf,
     honeytoken: Option<PathBuf>,
+    python: Option<PathBuf>,
     cancel: Cancel,
 }
 
@@ -130,8 +131,16 @@ impl Runner {
             sandbox,
             lab,
             honeytoken: None,
+            python: None,
             cancel,
         }
+    }
+
+    /// The same runner, whose sandboxes show the Python environment at `python`, an absolute path, and look for
+    /// programs there first.
+    #[must_use]
+    pub fn with_python(self, python: Option<PathBuf>) -> Self {
+        Self { python, ..self }
     }
 
     /// The same runner, whose sandboxes hold the decoy token in the file at `honeytoken`.
@@ -201,13 +210,20 @@ impl Runner {
         if let Some(honeytoken) = &self.honeytoken {
             read_only.push(Mount::new(honeytoken, HONEYTOKEN));
         }
+        if let Some(python) = &self.python {
+            read_only.push(Mount::new(python, python));
+        }
         read_only
     }
 
     /// What a command finds in its environment.
     pub(crate) fn env(&self, seed: Seed) -> Vec<(String, String)> {
+        let path = match &self.python {
+            Some(python) => format!("{}/bin:{PATH}", python.display()),
+            None => PATH.to_owned(),
+        };
         vec![
-            ("PATH".to_owned(), PATH.to_owned()),
+            ("PATH".to_owned(), path),
             ("HOME".to_owned(), aar_sandbox::WORK.to_owned()),
             ("AAR_PROBLEM".to_owned(), PROBLEM.to_owned()),
             ("AAR_SEED".to_owned(), seed.to_string()),

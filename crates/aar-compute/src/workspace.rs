@@ -49,8 +49,10 @@ pub struct Room<'a> {
     pub more: &'a [Mount],
     /// What may be used at one time; its time limits do not count here.
     pub limits: RunLimits,
-    /// How long it may live, and how much CPU time all in it may use.
+    /// How long it may live.
     pub life: Duration,
+    /// How much CPU time all in it may use.
+    pub cpu: Duration,
 }
 
 /// A workspace that is open. Dropping it ends everything inside.
@@ -80,7 +82,7 @@ impl Workspace {
             runtime: Runtime::System,
             limits: Limits {
                 wall: room.life,
-                cpu: room.life,
+                cpu: room.cpu,
                 ..limits(&room.limits)
             },
             ..Spec::new([LAB, "workspace"])
@@ -227,14 +229,10 @@ mod tests {
     #[test]
     fn only_a_whole_answer_of_its_kind_and_size_is_taken() {
         let long = Duration::from_secs(60);
-        let good = answered(long, says(frame("{\"is\": \"done\"}"))).unwrap();
+        let good = answered(long, says(frame("\"done\""))).unwrap();
         assert_eq!(good, Answer::Done);
         let refused = |bytes| answered(long, says(bytes)).unwrap_err();
-        assert!(
-            refused(frame("{\"is\": \"root\"}"))
-                .to_string()
-                .contains("none")
-        );
+        assert!(refused(frame("\"root\"")).to_string().contains("none"));
         assert!(refused(vec![255; 4]).to_string().contains("longer"));
         let cut = refused(vec![0, 0, 0, 9, b'{']);
         assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);

@@ -194,6 +194,8 @@ pub struct Study {
     pub replication_seeds: usize,
     /// What keeps methods from the machine.
     pub isolation: Isolation,
+    /// A Python environment of the machine that all sandboxes are shown read-only, at its own absolute path.
+    pub python: Option<String>,
     /// Sandboxes that run at one time; 0 means one for each core.
     pub slots: usize,
     /// Evaluations that all researchers together may spend, whatever their own budgets hold: names are free,
@@ -226,6 +228,7 @@ impl Default for Study {
             evaluation_seeds: 5,
             replication_seeds: 16,
             isolation: Isolation::default(),
+            python: None,
             slots: 0,
             team_evaluations: 10_000,
             budget: Budget::default(),

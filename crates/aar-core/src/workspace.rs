@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The longest frame.
-pub const MAX_FRAME: usize = 32 << 20;
+/// The longest frame: what can be collected, in hexadecimal, with its names.
+pub const MAX_FRAME: usize = 10 << 20;
 /// The longest that a command may keep an agent waiting.
 pub const MAX_SECONDS: u64 = 600;
 /// Bytes of output that an agent is shown of one command; the middle of a longer one is left out.
@@ -17,9 +17,9 @@ pub const MAX_OUTPUT: usize = 24 << 10;
 /// Bytes of a file that can be viewed or edited.
 pub const MAX_FILE: u64 = 1 << 20;
 /// Bytes that can be collected from a directory. The hub takes less; it says what.
-pub const MAX_COLLECTED: u64 = 12 << 20;
+pub const MAX_COLLECTED: u64 = 4 << 20;
 /// Files that can be collected from a directory.
-pub const MAX_FILES: usize = 2_000;
+pub const MAX_FILES: usize = 400;
 
 /// What a workspace is asked to do. Paths are relative to the directory that the last command ended in;
 /// `~/` is where the workspace began.
@@ -67,8 +67,10 @@ pub enum Request {
 }
 
 /// What a workspace answers.
+///
+/// Its kind stands outside, so that a reader takes nothing in before it knows what it reads.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Answer {
     /// A command has ended, or was killed.
     Ran {

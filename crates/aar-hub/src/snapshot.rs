@@ -91,8 +91,10 @@ fn check_path(path: &str) -> std::result::Result<(), String> {
     if path.len() > MAX_PATH {
         return Err(format!("has {} bytes, at most {MAX_PATH}", path.len()));
     }
-    if path.chars().any(|c| c == '\\' || c.is_control()) {
-        return Err("holds a backslash or a control character".to_owned());
+    // The last two end a line for some readers, and paths are shown in lines.
+    let odd = |c: char| c == '\\' || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if path.chars().any(odd) {
+        return Err("holds a backslash, a control character or the end of a line".to_owned());
     }
     let components: Vec<&str> = path.split('/').collect();
     if components.len() > MAX_DEPTH {

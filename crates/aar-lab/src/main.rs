@@ -11,6 +11,7 @@ use aar_core::recipe::Recipe;
 use aar_lab::experiment::{Task, run};
 use aar_lab::workspace::{Workspace, serve};
 use aar_problem::{MethodView, write_predictions};
+use rustix::process::DumpableBehavior;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn workspace() -> Result<(), String> {
+    // The agent's commands run as the same user; they should not write into this program's memory.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|error| format!("closing this program to its commands: {error}"))?;
     let here = env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
     // In a sandbox nobody else sees this; without one, no two workspaces share their notes.
     let notes = env::temp_dir().join(format!("aar-notes-{}", std::process::id()));

@@ -25,6 +25,7 @@ use rmcp::{ErrorData, ServerHandler};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
@@ -217,8 +218,9 @@ impl ServerHandler for Interpreter {
         let name = request.name.into_owned();
         // A client that asks for everything at once waits for its turn, and takes nobody else's.
         let _seat = self.seats.acquire().await;
-        let called =
-            tokio::task::spawn_blocking(move || Desk::new(&hub, None, None).call(&name, &input));
+        let called = tokio::task::spawn_blocking(move || {
+            Desk::new(&hub, None, None, &AtomicBool::new(false)).call(&name, &input)
+        });
         let Ok(Outcome { text, failed }) = called.await else {
             return Err(ErrorData::internal_error("the call panicked", None));
         };

@@ -8,6 +8,7 @@ use aar_core::access::Scope;
 use aar_core::digest::Digest;
 use aar_core::event::Event;
 use aar_core::id::Name;
+use aar_core::study::ResearcherKind;
 use std::fmt;
 
 /// A secret of 256 random bits, written as 64 hexadecimal digits. The hub keeps only its hash.
@@ -96,6 +97,7 @@ impl Hub {
                 limit: MAX_TEXT as u64,
             });
         }
+        self.check_place(&new.researcher)?;
         let lasts = |minutes: f64| match minutes > 0.0 && minutes <= 1e6 {
             true => Ok(self.now() + (minutes * 60_000.0) as u64),
             false => Err(HubError::invalid(format!(
@@ -108,6 +110,32 @@ impl Hub {
             token: token.secret().to_owned(),
             expires_at,
         })
+    }
+
+    /// Refuses a name that a built-in researcher has, and one more from outside than there are places
+    /// for: those of built-in researchers are theirs, though they may not have joined yet.
+    fn check_place(&self, researcher: &Name) -> Result<()> {
+        let study = &self.study;
+        let is_outside = |index: &usize| study.kind.of(*index) == ResearcherKind::Outside;
+        let places = (0..study.researchers).filter(is_outside).count();
+        let built_in: Vec<String> = (0..study.researchers)
+            .filter(|index| !is_outside(index))
+            .map(|index| format!("r{}", index + 1))
+            .collect();
+        let is_built_in = |name: &Name| built_in.iter().any(|one| one == name.as_str());
+        if is_built_in(researcher) {
+            let why = format!("{researcher} is the name of a built-in researcher");
+            return Err(HubError::Conflict(why));
+        }
+        let joined = read::researchers(&*self.read()?)?;
+        let is_new = joined.iter().all(|(name, _)| name != researcher);
+        let taken = joined.iter().filter(|(name, _)| !is_built_in(name)).count();
+        if is_new && taken >= places {
+            return Err(HubError::Conflict(format!(
+                "the study has {places} places for researchers from outside, and {taken} are taken"
+            )));
+        }
+        Ok(())
     }
 
     /// Gives out a token of another scope than a researcher's; the holder's earlier one is void.

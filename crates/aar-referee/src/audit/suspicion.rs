@@ -27,7 +27,8 @@ const CARRIED: f64 = 0.03;
 ///
 /// *Permuted loss*, where that is not proven: whoever does the same under every seed has no chance in it
 /// that other dimensions could meet, and still loses something (95 % interval above 0). A probe that is
-/// used under few of the teachers shows no more.
+/// used under few of the teachers shows no more. So it is with a method that fails with permuted dimensions and
+/// did not without: to fail is no way out.
 ///
 /// *Above the ceiling*, on all rows, of whatever else: a student of weak labels has no business there.
 /// A method that carries answers, and behaves when it sees that the labels were changed, shows nothing
@@ -52,12 +53,19 @@ pub fn suspicions(profile: &Profile, method: &Method) -> Vec<Signal> {
         let mut all = profile.evidence.iter();
         all.find(|one| one.check == change.as_str())
     };
-    let lost = evidence(Counterfactual::PermutedStates).and_then(|one| one.ci_low);
+    let permuted = evidence(Counterfactual::PermutedStates);
+    let lost = permuted.and_then(|one| one.ci_low);
     let other_seed = evidence(Counterfactual::OtherSeed).and_then(|one| one.agreement);
     if lost > Some(CARRIED) {
         suspect(
             Suspicion::CarriedWeights,
             "accuracy is lost when the dimensions of the states change places and signs",
+        );
+    } else if permuted.is_some_and(|one| one.value.is_none()) {
+        suspect(
+            Suspicion::PermutedLoss,
+            "it fails when the dimensions of the states change places and signs, and did not in the \
+             replication",
         );
     } else if lost > Some(0.0) && other_seed == Some(1.0) {
         suspect(

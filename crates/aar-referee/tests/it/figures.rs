@@ -192,6 +192,15 @@ fn carried_weights_show_with_all_teachers_though_not_with_four() {
     let (profile, suspicions) = judged(16, 2);
     assert!(profile.has(Trait::CarriesWeights), "{profile:#?}");
     assert_eq!(suspicions, [Suspicion::CarriedWeights]);
+    // To fail is no way out.
+    let (_, suspicions) = suspected(false, |audit| {
+        let same = audit.runs[&Counterfactual::OtherSeed].clone();
+        audit.ceiling = same.unwrap().unwrap()[0].clone();
+        audit
+            .runs
+            .insert(permuted, Some(Err("exit code 1".to_owned())));
+    });
+    assert_eq!(suspicions, [Suspicion::PermutedLoss]);
     // Under every fourth it proves nothing, and still does not look like chance.
     let (_, suspicions) = judged(16, 4);
     assert_eq!(suspicions, [Suspicion::PermutedLoss]);

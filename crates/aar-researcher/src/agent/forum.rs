@@ -6,7 +6,7 @@
 use super::desk::AskWorkspace;
 use aar_core::feedback::Feedback;
 use aar_core::id::FindingId;
-use aar_core::workspace::Request;
+use aar_core::workspace::{Answer, Request};
 use aar_hub::api::{CommentView, FindingView, Leaderboard, Provisional, Thread};
 use aar_hub::{Client, ClientError};
 use std::fmt::Write as _;
@@ -18,18 +18,34 @@ const ROWS: usize = 25;
 /// How many findings are fetched at once.
 const PAGE: u32 = 100;
 
+/// Characters of one marked line; a longer one goes on in the next, so that a text can be cut between lines.
+const LINE: usize = 1_000;
+
 /// Another's text, marked, under a line that says whose it is.
 pub(super) fn quoted(who: &str, what: &str, text: &str) -> String {
     format!("{what}, by {who}:\n{}", marked(text))
 }
 
-fn marked(text: &str) -> String {
+/// A text with the mark before each line.
+pub(super) fn marked(text: &str) -> String {
     let mut all = String::with_capacity(text.len() + 64);
     // Whatever a reader may take for a new line begins one.
     for line in text.split([
         '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
     ]) {
-        let _ = writeln!(all, "{MARK}{line}");
+        let mut rest = line;
+        loop {
+            let end = rest
+                .char_indices()
+                .nth(LINE)
+                .map_or(rest.len(), |(at, _)| at);
+            let (part, more) = rest.split_at(end);
+            let _ = writeln!(all, "{MARK}{part}");
+            rest = more;
+            if rest.is_empty() {
+                break;
+            }
+        }
     }
     all
 }
@@ -154,17 +170,21 @@ impl Copy {
         write: AskWorkspace<'_>,
     ) -> Result<usize, ClientError> {
         let new = hub.findings_since(self.last, PAGE)?;
+        let mut written = 0;
         for finding in &new {
             let path = format!(
                 "~/forum/{:04}-{}-{}.txt",
                 finding.id.0, finding.kind, finding.researcher
             );
             let text = whole(finding);
-            // A workspace that is gone says so at the agent's next command.
-            let _ = write(&Request::Write { path, text });
+            // What could not be written is tried again; why, the agent's next command says.
+            if !matches!(write(&Request::Write { path, text }), Ok(Answer::Done)) {
+                return Ok(written);
+            }
             self.last = self.last.max(finding.id);
+            written += 1;
         }
-        Ok(new.len())
+        Ok(written)
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Spent {
     pub bound: Money,
     /// What is left, less what calls that are under way may still cost.
     pub left: Money,
+    /// Would it suffice if those calls cost nothing? Then it may, once they are settled.
+    pub pending: bool,
 }
 
 /// Whose cap.
@@ -113,6 +115,7 @@ impl Allowance {
             whose,
             bound,
             left: account.left(),
+            pending: account.spent + bound <= account.cap,
         };
         // Always in this order, so that nobody waits for the other.
         self.own.with(|own| {
@@ -182,6 +185,7 @@ mod tests {
         assert_eq!(a.reserve(Money(11)).unwrap_err().whose, Whose::Researcher);
         let refused = b.reserve(Money(41)).unwrap_err();
         assert_eq!((refused.whose, refused.left), (Whose::Study, Money(40)));
+        assert!(refused.pending);
         let second = b.reserve(Money(40)).unwrap();
         first.settle(Money(20));
         assert_eq!((a.spent(), a.left()), (Money(20), Money(40)));
@@ -190,6 +194,7 @@ mod tests {
         // A provider's bill beyond the bound counts.
         b.reserve(Money(50)).unwrap().settle(Money(75));
         assert_eq!((a.left(), b.left()), (Money(5), Money::ZERO));
+        assert!(!a.reserve(Money(6)).unwrap_err().pending);
         assert!(b.reserve(Money(1)).is_err() && b.reserve(Money::ZERO).is_err());
     }
 

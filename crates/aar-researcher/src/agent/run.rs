@@ -26,8 +26,14 @@ const MOST_REFUSALS: u32 = 3;
 const REPEATED: u32 = 3;
 /// How often a provider that does not answer is tried again, beyond what its client tries.
 const MOST_SILENCES: u32 = 5;
-/// The pause before that.
-const SILENCE: Duration = Duration::from_secs(60);
+/// The pause before the first of these; it doubles with each.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long others' calls are waited for that may leave money.
+const SETTLING: Duration = Duration::from_secs(1);
+/// Fresh starts in a row without a call of a tool, after which the conversation cannot be made to fit.
+const MOST_STARTS: u32 = 3;
+/// Characters of a handover that are kept.
+const HANDOVER_KEPT: usize = 16_000;
 /// The share of a context window from which a conversation is condensed.
 const FULL: f64 = 0.6;
 
@@ -140,12 +146,18 @@ pub enum AgentError {
 pub fn run_agent(config: &AgentConfig, parts: AgentParts<'_>) -> Result<AgentSummary, AgentError> {
     let mut agent = Agent {
         tools: tools(),
-        desk: Desk::new(parts.hub, parts.workspace, Some(parts.allowance)),
+        desk: Desk::new(
+            parts.hub,
+            parts.workspace,
+            Some(parts.allowance),
+            parts.stop,
+        ),
         forum: Copy::new(),
         messages: vec![Message::user(config.task.clone())],
         talk: 0,
         refusals: 0,
         silences: 0,
+        starts: 0,
         last_call: None,
         prompt: 0,
         summary: AgentSummary {
@@ -194,6 +206,8 @@ struct Agent<'a> {
     refusals: u32,
     /// Calls in a row that the provider did not answer.
     silences: u32,
+    /// Fresh starts in a row without a call of a tool.
+    starts: u32,
     last_call: Option<(String, ToolInput, Outcome, u32)>,
     /// Tokens of the last prompt with its reply.
     prompt: u64,
@@ -216,8 +230,16 @@ impl Agent<'_> {
         if self.parts.stop.load(Ordering::Relaxed) {
             return Ok(Some(AgentEnd::Stopped));
         }
+        if self.starts >= MOST_STARTS {
+            let why = format!(
+                "{MOST_STARTS} fresh starts in a row came to no step: the task does not fit the model"
+            );
+            return Ok(Some(AgentEnd::Provider(why)));
+        }
         let window = self.parts.model.card().context_window as f64 * FULL;
-        if self.prompt > self.config.condense_at.min(window as u64) {
+        let is_long = self.prompt > self.config.condense_at.min(window as u64);
+        // A conversation that has hardly begun would not get shorter.
+        if is_long && self.messages.len() > 3 {
             return self.condense("the conversation has grown long");
         }
         let reply = match self.ask(&self.messages.clone(), ToolChoice::Auto)? {
@@ -235,7 +257,8 @@ impl Agent<'_> {
                 if self.silences > MOST_SILENCES {
                     return Ok(Some(AgentEnd::Provider(why)));
                 }
-                self.parts.clock.sleep(SILENCE, self.parts.stop);
+                let pause = SILENCE * (1 << self.silences);
+                self.parts.clock.sleep(pause, self.parts.stop);
                 return Ok(None);
             }
             Asked::End(end) => return Ok(Some(end)),
@@ -295,8 +318,14 @@ impl Agent<'_> {
                 is_error: outcome.failed,
             });
         }
-        if let Some(summary) = self.desk.finished() {
-            return Ok(Some(AgentEnd::Finished(summary.to_owned())));
+        if let Some(summary) = self.desk.finished().map(str::to_owned) {
+            self.write(What::Sent {
+                message: Message {
+                    role: Role::User,
+                    content,
+                },
+            })?;
+            return Ok(Some(AgentEnd::Finished(summary)));
         }
         let news = match (content.is_empty(), reply.stop == StopReason::MaxTokens) {
             (_, true) => Some(CUT.to_owned()),
@@ -323,6 +352,7 @@ impl Agent<'_> {
             };
         }
         self.summary.calls += 1;
+        self.starts = 0;
         let mut outcome = self.desk.call(name, &input);
         let again = match &self.last_call {
             Some((n, i, o, times)) if *n == name && *i == input && *o == outcome => times + 1,
@@ -358,9 +388,15 @@ impl Agent<'_> {
             tool_choice,
         };
         let bound = self.parts.model.upper_bound(&request);
-        let held = match self.parts.allowance.reserve(bound) {
-            Ok(held) => held,
-            Err(spent) => return Ok(Asked::End(AgentEnd::Money(spent))),
+        let held = loop {
+            match self.parts.allowance.reserve(bound) {
+                Ok(held) => break held,
+                // Others' calls are under way, and cost less than they could.
+                Err(spent) if spent.pending && !self.parts.stop.load(Ordering::Relaxed) => {
+                    self.parts.clock.sleep(SETTLING, self.parts.stop);
+                }
+                Err(spent) => return Ok(Asked::End(AgentEnd::Money(spent))),
+            }
         };
         let begun = self.parts.clock.now();
         let asked = self.parts.model.ask(&request, &mut |_| {}, self.parts.stop);
@@ -429,9 +465,13 @@ impl Agent<'_> {
     fn condense(&mut self, why: &str) -> Result<Option<AgentEnd>, AgentError> {
         let mut messages = self.messages.clone();
         add_to_last(&mut messages, HANDOVER);
+        self.write(What::Sent {
+            message: Message::user(HANDOVER),
+        })?;
         let handover = match self.ask(&messages, ToolChoice::None)? {
             Asked::Replied(reply) if reply.stop != StopReason::Refusal => {
-                Some(reply.message.text()).filter(|text| !text.trim().is_empty())
+                let text: String = reply.message.text().chars().take(HANDOVER_KEPT).collect();
+                Some(text).filter(|text| !text.trim().is_empty())
             }
             Asked::End(end) => return Ok(Some(end)),
             _ => None,
@@ -449,6 +489,7 @@ impl Agent<'_> {
             messages: &self.messages,
         });
         self.prompt = 0;
+        self.starts += 1;
         self.last_call = None;
         self.write(What::Condensed {
             why: why.to_owned(),

@@ -145,6 +145,9 @@ pub struct Patience {
     pub idle: Duration,
     /// The whole call, all tries together.
     pub total: Duration,
+    /// Is a reply tried again that began and broke off? It may be billed, so whoever set money aside for one
+    /// try asks again by itself.
+    pub again_if_begun: bool,
 }
 
 impl Default for Patience {
@@ -157,6 +160,7 @@ impl Default for Patience {
             first_byte: Duration::from_secs(600),
             idle: Duration::from_secs(90),
             total: Duration::from_secs(3600),
+            again_if_begun: true,
         }
     }
 }
@@ -305,6 +309,9 @@ impl Client {
             };
             let tries = attempts.len() as u32 + 1;
             let (why, pause) = match fault {
+                Fault::Again { why, .. } if seen.began && !self.patience.again_if_begun => {
+                    (why, Err(None))
+                }
                 Fault::Again { why, retry_after } => {
                     let pause = self.pause(tries, retry_after);
                     (why, self.may_wait(tries, retry_after, pause, begin))

@@ -14,7 +14,9 @@ use aar_researcher::agent::{
     AgentConfig, AgentEnd, AgentParts, AgentSummary, Entry, ModelCall, Purse, Transcript, What,
     inspect_log, read, run_agent,
 };
-use aar_researcher::llm::{Block, Card, Client, Clock, Endpoint, Key, Money, Price, Role, Wire};
+use aar_researcher::llm::{
+    Block, Card, Client, Clock, Endpoint, Key, Money, Patience, Price, Role, Wire,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,6 +36,7 @@ struct Stage {
     clock: Arc<PlayedClock>,
     card: Card,
     dollars: Money,
+    team: Money,
     condense_at: u64,
     calls: Mutex<Vec<ModelCall>>,
 }
@@ -49,6 +52,7 @@ impl Stage {
             clock,
             card: card(wire),
             dollars: Money(1_000_000),
+            team: Money(10_000_000),
             condense_at: 100_000,
             calls: Mutex::default(),
         }
@@ -64,6 +68,10 @@ impl Stage {
 
     /// Runs the agent to its end while compute is played.
     fn run(&self) -> AgentSummary {
+        self.run_with(&Purse::new(self.team, Money::ZERO))
+    }
+
+    fn run_with(&self, purse: &Purse) -> AgentSummary {
         let (over, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         let work = self.dir.path().join("work");
         std::fs::create_dir_all(&work).unwrap();
@@ -76,7 +84,10 @@ impl Stage {
         let key = Key::new("fake-key-0123456789", "the test").unwrap();
         let endpoint = Endpoint::new(self.card.wire, &self.fake.url(), Some(key)).unwrap();
         let model = Client::new(endpoint, self.card.clone(), Seed(7))
-            .with_patience(patience())
+            .with_patience(Patience {
+                again_if_begun: false,
+                ..patience()
+            })
             .with_clock(Arc::clone(&self.clock) as Arc<dyn Clock>);
         let config = AgentConfig {
             name: name("r1"),
@@ -84,7 +95,6 @@ impl Stage {
             max_tokens: 4_000,
             condense_at: self.condense_at,
         };
-        let purse = Purse::new(Money(10_000_000), Money::ZERO);
         let allowance = purse.allowance(self.dollars, Money::ZERO);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -341,7 +351,8 @@ fn what_a_model_gets_wrong_it_is_told() {
         let stage = Stage::new(wire, Script::of(turns.clone()));
         let done = stage.run();
         assert_eq!(done.end, AgentEnd::Finished("nothing is left".into()));
-        let results = stage.results();
+        let mut results = stage.results();
+        assert_eq!(results.pop().unwrap().1, "your work has ended");
         assert!(results.iter().all(|(_, _, failed)| *failed), "{results:#?}");
         let expected = [
             "not run",
@@ -385,7 +396,7 @@ fn an_agent_that_repeats_itself_is_told_so() {
         .iter()
         .map(|(_, said, _)| said.contains("3 times in a row"))
         .collect();
-    assert_eq!(told, [false, false, true]);
+    assert_eq!(told, [false, false, true, false]);
 }
 
 #[test]
@@ -486,6 +497,51 @@ fn money_is_set_aside_before_a_call_and_never_exceeded() {
         .sum();
     assert_eq!(settled, done.cost);
     assert_eq!(stage.fake.calls().len() as u64, done.steps);
+}
+
+#[test]
+fn replies_that_break_off_are_paid_and_no_cap_breaks() {
+    let turns = (0..100).map(|step| Turn::tool("bash", json!({"command": format!("echo {step}")})));
+    let mut stage = Stage::new(
+        Wire::OpenAi,
+        Script {
+            // Before the provider has said what it reckons: in this format that comes last.
+            faults: (0..40).map(|call| (2 * call, Fault::Cut(1))).collect(),
+            ..Script::of(turns)
+        },
+    );
+    stage.card.price = price(10, 50);
+    stage.dollars = Money(900_000);
+    let done = stage.run();
+    assert!(matches!(done.end, AgentEnd::Money(_)), "{:?}", done.end);
+    // Each is booked as dear as it could have been, and no two with one reservation.
+    assert!(
+        done.cost <= stage.dollars && done.cost > Money(400_000),
+        "{}",
+        done.cost
+    );
+}
+
+#[test]
+fn who_waits_for_others_calls_does_not_end() {
+    let turns = [Turn::tool("budget", json!({})), finish()];
+    let mut stage = Stage::new(Wire::Anthropic, Script::of(turns));
+    stage.card.price = price(10, 50);
+    // Two calls can never be set aside at once, and each costs far less than it could.
+    stage.dollars = Money(400_000);
+    stage.team = Money(400_000);
+    let purse = Purse::new(stage.team, Money::ZERO);
+    let other = purse.allowance(Money(400_000), Money::ZERO);
+    let held = other.reserve(Money(300_000)).unwrap();
+    std::thread::scope(|scope| {
+        let agent = scope.spawn(|| stage.run_with(&purse));
+        while stage.clock.pauses().is_empty() {
+            std::thread::yield_now();
+        }
+        held.settle(Money(10));
+        let end = AgentEnd::Finished("nothing is left".into());
+        assert_eq!(agent.join().unwrap().end, end);
+    });
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! A language-model researcher of a study: its workspace, its first message, its loop.
 
+use super::conduct::OnDrop;
 use super::crew::Door;
 use super::open::Opened;
 use super::progress::Progress;
 use super::provider::Provider;
 use crate::builtin;
+use aar_compute::{Workspace, WorkspaceError};
 use aar_core::board::Group;
 use aar_core::event::Tokens;
 use aar_core::id::Name;
@@ -16,16 +18,19 @@ use aar_researcher::agent::{
 };
 use aar_researcher::llm::{Money, SystemClock};
 use aar_sandbox::Cancel;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Where the run directory keeps what agents saw and did.
 pub(crate) const TRANSCRIPTS: &str = "transcripts";
+
+/// How often a workspace is opened for one researcher.
+const MOST_ROOMS: u32 = 5;
 
 /// The reference of recipes, as every workspace holds it.
 const RECIPES: &str = include_str!("../../../../docs/study-file.md");
@@ -55,15 +60,40 @@ impl Agents<'_> {
         direction: Direction,
         index: usize,
     ) -> Result<AgentSummary> {
-        let settings = &self.opened.study.llm;
         let hub = Client::new(self.door.url(), &self.door.admit(name, direction.text())?);
         let seeded = tempfile::tempdir().context("making a directory for a workspace")?;
         seed(seeded.path(), &self.brief()?)?;
-        let cancel = Cancel::new();
-        let workspace = self
-            .door
-            .workspace(self.opened, name, seeded.path(), cancel.clone())?;
-        let ask = |request: &Request| workspace.ask(request).map_err(|error| error.to_string());
+        let over = AtomicBool::new(false);
+        let rooms = Rooms {
+            agents: self,
+            name,
+            seeded: seeded.path(),
+            open: Mutex::new(None),
+            opened: AtomicU32::new(0),
+        };
+        std::thread::scope(|scope| {
+            // A command may run for minutes; when research ends, or this thread does, it ends too.
+            let _over = OnDrop(|| over.store(true, Ordering::Relaxed));
+            scope.spawn(|| {
+                while !self.stop.load(Ordering::Relaxed) && !over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                rooms.end();
+            });
+            self.work(name, direction, index, &hub, &rooms)
+        })
+    }
+
+    fn work(
+        &self,
+        name: &Name,
+        direction: Direction,
+        index: usize,
+        hub: &Client,
+        rooms: &Rooms<'_>,
+    ) -> Result<AgentSummary> {
+        let settings = &self.opened.study.llm;
+        let ask = |request: &Request| rooms.ask(request);
         let guide = format!("{GUIDE}\n{}", python(&ask));
 
         let dollars = Money::from_dollars(settings.dollars).unwrap_or_default();
@@ -93,34 +123,23 @@ impl Agents<'_> {
                 ));
             }
         };
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            // A command may run for minutes; when research ends it ends too.
-            scope.spawn(|| {
-                while !self.stop.load(Ordering::Relaxed) && !over.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                cancel.cancel();
-            });
-            let done = run_agent(
-                &config,
-                AgentParts {
-                    model: self
-                        .provider
-                        .client(self.opened.secret.derive("agent", index as u64)),
-                    hub: &hub,
-                    workspace: Some(&ask),
-                    allowance: &allowance,
-                    transcript: Transcript::open(&transcripts.join(format!("{name}.jsonl")))?,
-                    stop: self.stop,
-                    clock: Arc::new(SystemClock::new()),
-                    now: &super::conduct::milliseconds,
-                    on_call: &on_call,
-                },
-            );
-            over.store(true, Ordering::Relaxed);
-            Ok(done?)
-        })
+        let done = run_agent(
+            &config,
+            AgentParts {
+                model: self
+                    .provider
+                    .client(self.opened.secret.derive("agent", index as u64)),
+                hub,
+                workspace: Some(&ask),
+                allowance: &allowance,
+                transcript: Transcript::open(&transcripts.join(format!("{name}.jsonl")))?,
+                stop: self.stop,
+                clock: Arc::new(SystemClock::new()),
+                now: &super::conduct::milliseconds,
+                on_call: &on_call,
+            },
+        );
+        Ok(done?)
     }
 
     fn brief(&self) -> Result<String> {
@@ -144,6 +163,61 @@ impl Agents<'_> {
             .hub()
             .record_model_call(name, &call.model, tokens, call.cost.0, call.replied)
             .map_err(|error| anyhow!("{error}"))
+    }
+}
+
+/// A researcher's workspace, opened when it is first used, and anew when it was lost.
+struct Rooms<'a> {
+    agents: &'a Agents<'a>,
+    name: &'a Name,
+    seeded: &'a Path,
+    open: Mutex<Option<(Arc<Workspace>, Cancel)>>,
+    opened: AtomicU32,
+}
+
+impl Rooms<'_> {
+    fn ask(&self, request: &Request) -> Result<Answer, String> {
+        let room = self.room().map_err(|error| format!("{error:#}"))?;
+        room.ask(request).map_err(|error| {
+            let gone = matches!(error, WorkspaceError::Gone { .. });
+            let again = gone && !self.agents.stop.load(Ordering::Relaxed);
+            if again {
+                *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+            match again && self.opened.load(Ordering::Relaxed) < MOST_ROOMS {
+                true => {
+                    format!("{error}. The next command opens it anew, as it was at the beginning.")
+                }
+                false => error.to_string(),
+            }
+        })
+    }
+
+    fn room(&self) -> Result<Arc<Workspace>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((room, _)) = open.as_ref() {
+            return Ok(Arc::clone(room));
+        }
+        if self.agents.stop.load(Ordering::Relaxed) {
+            bail!("the study's time for research is over");
+        }
+        if self.opened.fetch_add(1, Ordering::Relaxed) >= MOST_ROOMS {
+            bail!("the workspace was lost {MOST_ROOMS} times and is not opened any more");
+        }
+        let cancel = Cancel::new();
+        let Agents { door, opened, .. } = self.agents;
+        let room = door.workspace(opened, self.name, self.seeded, cancel.clone())?;
+        let room = Arc::new(room);
+        *open = Some((Arc::clone(&room), cancel));
+        Ok(room)
+    }
+
+    /// Ends what is open, in the middle of a request too.
+    fn end(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, cancel)) = open.as_ref() {
+            cancel.cancel();
+        }
     }
 }
 

@@ -52,9 +52,9 @@ const SESSIONS: u32 = 10;
 /// short for everything, the closing leaves something out.
 const LEAST_RESEARCH: f64 = 0.4;
 
-/// What the closing's two audits cost in replications of a baseline: 36 runs each of a method that
+/// What the closing's two audits cost in replications of a baseline: up to 48 runs each of a method that
 /// takes twice as long, where a replication has 16.
-const AUDITS: u32 = 9;
+const AUDITS: u32 = 12;
 
 /// What recomputing the run and writing the report may take.
 const REPORTING: Duration = Duration::from_secs(3);
@@ -95,7 +95,8 @@ pub(crate) fn conduct(
     let runner = |name: &str| -> Result<Runner> {
         let lab = scratch.path().join(name);
         builtin::write_lab(&lab)?;
-        Ok(Runner::new(sandbox.clone(), lab, cancel.clone()))
+        let python = study.python.as_ref().map(PathBuf::from);
+        Ok(Runner::new(sandbox.clone(), lab, cancel.clone()).with_python(python))
     };
     let machine = Machine {
         runner: runner("aar-lab")?,
@@ -460,7 +461,7 @@ impl Conductor<'_> {
 }
 
 /// Does something when it goes out of scope, also in a panic.
-struct OnDrop<F: Fn()>(F);
+pub(super) struct OnDrop<F: Fn()>(pub(super) F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {

@@ -85,13 +85,16 @@ impl<'a> Door<'a> {
             disk_mib: study.limits.disk_mib.max(WORKSPACE_MIB),
             ..study.limits
         };
+        let life = Duration::from_secs_f64(study.minutes * 60.0);
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let room = Room {
             seeded,
             view: &testbed.view(Split::Dev, seed)?,
             seed,
             more: &[],
             limits,
-            life: Duration::from_secs_f64(study.minutes * 60.0),
+            life,
+            cpu: life.mul_f64(cores as f64),
         };
         Workspace::open(&runner, &room, cancel).context("opening a workspace")
     }
@@ -135,6 +138,8 @@ pub(crate) trait Crew: Sync {
 pub(crate) struct Team {
     /// The model of those that are one.
     provider: Option<Provider>,
+    /// What trying it out cost.
+    tried: Money,
     /// Where MCP is served; 0 for any free port.
     mcp_port: u16,
 }
@@ -149,10 +154,12 @@ impl Team {
             .has(ResearcherKind::Llm)
             .then(|| Provider::find(&study.llm, base))
             .transpose()?;
-        if let Some(provider) = &provider {
-            provider.try_out()?;
-        }
-        Ok(Self { provider, mcp_port })
+        let tried = provider.as_ref().map(Provider::try_out).transpose()?;
+        Ok(Self {
+            provider,
+            tried: tried.unwrap_or_default(),
+            mcp_port,
+        })
     }
 }
 
@@ -166,7 +173,10 @@ impl Crew for Team {
     ) -> Result<()> {
         let study = &opened.study;
         let all = Money::from_dollars(study.llm.team_dollars).unwrap_or_default();
-        let purse = Purse::new(all, Money::ZERO);
+        let purse = Purse::new(all, self.tried);
+        if self.tried > Money::ZERO {
+            progress.event(&format!("trying out the model cost {}", self.tried));
+        }
         let agents = self.provider.as_ref().map(|provider| Agents {
             provider,
             purse: purse.clone(),

@@ -46,6 +46,9 @@ pub(crate) fn open(
             run_dir.display()
         );
     }
+    if let Some(python) = &study.python {
+        check_python(Path::new(python)).with_context(|| format!("field python: {python:?}"))?;
+    }
     let secret = match study.seed {
         Some(seed) => Secret::of_seed(seed),
         None => random_secret()?,
@@ -114,6 +117,37 @@ fn check_sources(sources: &[Source], run_dir: &Path) -> Result<()> {
                 path.display()
             );
         }
+    }
+    Ok(())
+}
+
+/// Refuses what is no Python environment, or one whose interpreter no sandbox would find.
+fn check_python(python: &Path) -> Result<()> {
+    if !python.is_absolute() {
+        bail!("expected an absolute path");
+    }
+    let here = python.canonicalize().context("finding it")?;
+    if here != python {
+        bail!("it leads to {}: name that", here.display());
+    }
+    const TAKEN: [&str; 12] = [
+        "/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev", "/work", "/out",
+        "/problem", "/tmp",
+    ];
+    if python.parent().is_none() || TAKEN.iter().any(|taken| python.starts_with(taken)) {
+        bail!(
+            "sandboxes have something else there: make the environment elsewhere, such as below /opt"
+        );
+    }
+    let interpreter = python.join("bin/python3").canonicalize();
+    let interpreter = interpreter.context("it has no bin/python3")?;
+    let found = interpreter.starts_with(python) || interpreter.starts_with("/usr/bin");
+    if !found {
+        bail!(
+            "its interpreter is {}, which sandboxes do not have: make it with /usr/bin/python3 -m venv, or with its \
+             own interpreter inside",
+            interpreter.display()
+        );
     }
     Ok(())
 }

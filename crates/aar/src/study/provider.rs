@@ -58,9 +58,13 @@ impl Provider {
         Ok(Self { endpoint, card })
     }
 
-    /// A client of the model.
+    /// A client of the model, which asks for what its caller has set money aside for and no more.
     pub(crate) fn client(&self, seed: Seed) -> Client {
-        Client::new(self.endpoint.clone(), self.card.clone(), seed)
+        let client = Client::new(self.endpoint.clone(), self.card.clone(), seed);
+        client.with_patience(Patience {
+            again_if_begun: false,
+            ..Patience::default()
+        })
     }
 
     /// Asks the model for a word, so that a wrong key, an unknown model or an endpoint that is down is
@@ -71,6 +75,7 @@ impl Provider {
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(30),
             total: Duration::from_secs(120),
+            again_if_begun: false,
             ..Patience::default()
         });
         let messages = [Message::user("Say: ready.")];
