@@ -5,7 +5,8 @@ use aar_core::board::Group;
 use aar_core::case::{Suspicion, Verdict};
 use aar_core::finding::FindingKind;
 use aar_core::id::{Name, Seed, SnapshotId};
-use aar_hub::api::NewFinding;
+use aar_core::study::{Kinds, ResearcherKind, Study};
+use aar_hub::api::{NewFinding, NewToken};
 use aar_hub::hub::{NewCase, NewReplication};
 
 /// A hub whose incumbent is a baseline that is wrong on 350 rows.
@@ -150,4 +151,37 @@ fn replicate(lab: &Lab, snapshot: SnapshotId, number: usize) {
         compute_seconds: 1.0,
     };
     lab.hub.record_replication(new).unwrap();
+}
+
+#[test]
+fn who_comes_from_outside_takes_no_built_in_place() {
+    let study = Study {
+        researchers: 3,
+        kind: Kinds::InTurn(vec![ResearcherKind::Explorer, ResearcherKind::Outside]),
+        ..support::study()
+    };
+    let lab = Lab::of(&study);
+    let mint = |who: &str, minutes: Option<f64>| {
+        lab.hub.mint_token(&NewToken {
+            researcher: support::name(who),
+            direction: String::new(),
+            minutes,
+        })
+    };
+    let refused = |who: &str| mint(who, None).unwrap_err().to_string();
+    // r1 and r3 are explorers, who have not joined yet.
+    assert!(refused("r1").contains("built-in") && refused("r3").contains("built-in"));
+    mint("ann", None).unwrap();
+    assert!(refused("eve").contains("1 places"), "{}", refused("eve"));
+    // A new token for who is in already takes no place, and the old one is void.
+    let first = mint("ann", Some(1.0)).unwrap();
+    let second = mint("ann", None).unwrap();
+    assert!(lab.hub.authenticate(&first.token).is_err());
+    assert!(lab.hub.authenticate(&second.token).is_ok());
+    for who in ["r1", "r3"] {
+        lab.hub.join(&support::name(who), "").unwrap();
+    }
+    for minutes in [0.0, -1.0, f64::NAN, 1e9] {
+        assert!(mint("ann", Some(minutes)).is_err());
+    }
 }
