@@ -45,8 +45,6 @@ pub struct Room<'a> {
     pub view: &'a View,
     /// The seed that a method finds.
     pub seed: Seed,
-    /// What else is shown, read-only, such as a Python environment.
-    pub more: &'a [Mount],
     /// What may be used at one time; its time limits do not count here.
     pub limits: RunLimits,
     /// How long it may live.
@@ -73,11 +71,9 @@ impl Workspace {
     /// # Errors
     /// If no line can be made. That a sandbox cannot be had is told by the first request.
     pub fn open(runner: &Runner, room: &Room<'_>, cancel: Cancel) -> io::Result<Self> {
-        let mut read_only = runner.mounts(room.view);
-        read_only.extend_from_slice(room.more);
         let spec = Spec {
             env: runner.env(room.seed),
-            read_only,
+            read_only: runner.mounts(room.view),
             copies: vec![Mount::new(room.seeded, WORK)],
             runtime: Runtime::System,
             limits: Limits {

@@ -2,7 +2,7 @@
 //!
 //! This server is an interpreter and has no power of its own: each call goes on to the hub with the caller's
 //! own token, so scopes, budgets, rates and expiry are the hub's. The tools are those of the built-in agents
-//! ([`hub_tools`](crate::agent::hub_tools)), defined in one place. No session is kept: nothing is remembered
+//! ([`hub_tools`]), defined in one place. No session is kept: nothing is remembered
 //! between two requests, so nothing can be taken over and nothing is lost.
 
 use crate::agent::{Desk, Outcome, hub_tools};

@@ -91,7 +91,6 @@ impl<'a> Door<'a> {
             seeded,
             view: &testbed.view(Split::Dev, seed)?,
             seed,
-            more: &[],
             limits,
             life,
             cpu: life.mul_f64(cores as f64),

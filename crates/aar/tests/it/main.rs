@@ -20,3 +20,4 @@ mod study;
 mod tiny;
 mod unsafe_run;
 mod verify;
+mod workspaces;

@@ -23,21 +23,21 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Answers every question with 1; the last command of a script that then spoils something.
-const HONEST: &str = r#"
+pub(crate) const HONEST: &str = r#"
 answers() { sed 's/.*"id":"\([0-9a-f]*\)".*/{"id":"\1","label":1}/' $AAR_PROBLEM/predict/inputs.jsonl; }
 answers > $AAR_OUT/predictions.jsonl
 "#;
 
 /// A problem with one trained teacher, and sandboxes that the program under test enters.
-struct Workbench {
-    home: TempDir,
+pub(crate) struct Workbench {
+    pub(crate) home: TempDir,
     testbed: Testbed,
-    view: View,
-    runner: Runner,
+    pub(crate) view: View,
+    pub(crate) runner: Runner,
 }
 
 impl Workbench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Isolation::Required)
     }
 
@@ -57,12 +57,12 @@ impl Workbench {
         }
     }
 
-    fn vault(&self) -> PathBuf {
+    pub(crate) fn vault(&self) -> PathBuf {
         self.testbed.problem().layout().vault()
     }
 
     /// Runs a script with little time.
-    fn run(&self, script: &str) -> RunOutput {
+    pub(crate) fn run(&self, script: &str) -> RunOutput {
         let snapshot = self.home.path().join("snapshot");
         fs::create_dir_all(&snapshot).unwrap();
         fs::write(snapshot.join("run.sh"), script).unwrap();
