@@ -37,19 +37,10 @@ pub(crate) fn write_lab(path: &Path) -> Result<()> {
 
 /// A method that ships with `aar`, for the board's baselines and published methods.
 pub(crate) struct ShippedMethod {
+    pub(crate) name: &'static str,
     pub(crate) group: Group,
     pub(crate) recipe: Recipe,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
-}
-
-impl ShippedMethod {
-    /// Its name.
-    pub(crate) fn name(&self) -> Result<String> {
-        let text = self.files.get(METHOD_FILE).map(Vec::as_slice);
-        let text = String::from_utf8_lossy(text.unwrap_or_default());
-        let method: Method = toml::from_str(&text).context("a shipped method.toml")?;
-        Ok(method.name.to_string())
-    }
 }
 
 /// The four established baselines, then the five published methods.
@@ -82,6 +73,7 @@ fn shipped(group: Group, builtin: &Builtin) -> Result<ShippedMethod> {
         (RECIPE_FILE.to_owned(), builtin.toml.as_bytes().to_vec()),
     ]);
     Ok(ShippedMethod {
+        name: builtin.name,
         group,
         recipe,
         files,

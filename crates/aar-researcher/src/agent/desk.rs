@@ -396,22 +396,18 @@ fn words(error: ClientError) -> String {
     error.to_string()
 }
 
-fn state(state: RunState) -> &'static str {
-    match state {
+fn standing(what: &str, id: u64, snapshot: SnapshotId, state: RunState) -> String {
+    let state = match state {
         RunState::Waiting => "waits for its turn",
         RunState::Running => "is running",
         RunState::Good => "ended well",
         RunState::Failed => "failed",
-    }
+    };
+    format!("{what} {id} of {snapshot} {state}")
 }
 
 fn experiment_words(view: &ExperimentView) -> String {
-    let mut text = format!(
-        "experiment {} of {} {}",
-        view.id,
-        view.snapshot,
-        state(view.state)
-    );
+    let mut text = standing("experiment", view.id.0, view.snapshot, view.state);
     if let Some(seconds) = view.compute_seconds {
         let _ = write!(text, " after {seconds:.1} compute seconds");
     }
@@ -425,12 +421,7 @@ fn experiment_words(view: &ExperimentView) -> String {
 }
 
 fn evaluation_words(view: &EvaluationView) -> String {
-    let mut text = format!(
-        "evaluation {} of {} {}",
-        view.id,
-        view.snapshot,
-        state(view.state)
-    );
+    let mut text = standing("evaluation", view.id.0, view.snapshot, view.state);
     if let Some(reason) = &view.reason {
         let _ = write!(text, ": {reason}");
     }

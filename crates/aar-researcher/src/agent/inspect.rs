@@ -68,7 +68,6 @@ impl Log {
                 self.note(&format!("the conversation was condensed: {why}"));
                 messages.iter().for_each(|message| self.add_turn(message));
             }
-            What::Noted { text } => self.note(text),
             What::Ended { why, .. } => {
                 self.note(&format!("ended: {why}"));
                 self.end = Some(why.clone());

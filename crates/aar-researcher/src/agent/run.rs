@@ -242,7 +242,10 @@ impl Agent<'_> {
         if is_long && self.messages.len() > 3 {
             return self.condense("the conversation has grown long");
         }
-        let reply = match self.ask(&self.messages.clone(), ToolChoice::Auto)? {
+        let messages = std::mem::take(&mut self.messages);
+        let asked = self.ask(&messages, ToolChoice::Auto);
+        self.messages = messages;
+        let reply = match asked? {
             Asked::Replied(reply) => *reply,
             Asked::TooLong if self.messages.len() > 1 => {
                 self.start_afresh("the conversation is too long for the model", None)?;

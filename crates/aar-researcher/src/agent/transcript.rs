@@ -76,11 +76,6 @@ pub enum What {
         /// The messages that it goes on with.
         messages: Vec<Message>,
     },
-    /// Something that a person may want to know.
-    Noted {
-        /// In words.
-        text: String,
-    },
     /// The agent ended.
     Ended {
         /// Why.

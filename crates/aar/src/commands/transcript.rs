@@ -169,7 +169,6 @@ fn show(entry: &Entry, step: u64, full: bool) {
             say!("\n-- condensed: {why}; it goes on with");
             messages.iter().for_each(|message| turn(message, full));
         }
-        What::Noted { text } => say!("-- {text}"),
         What::Ended { why, cost } => say!("\n-- ended after {cost}: {why}"),
     }
 }

@@ -18,7 +18,7 @@ use aar_researcher::agent::{
 };
 use aar_researcher::llm::{Money, SystemClock};
 use aar_sandbox::Cancel;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -62,7 +62,8 @@ impl Agents<'_> {
     ) -> Result<AgentSummary> {
         let hub = Client::new(self.door.url(), &self.door.admit(name, direction.text())?);
         let seeded = tempfile::tempdir().context("making a directory for a workspace")?;
-        seed(seeded.path(), &self.brief()?)?;
+        let brief = self.brief()?;
+        seed(seeded.path(), &brief)?;
         let over = AtomicBool::new(false);
         let rooms = Rooms {
             agents: self,
@@ -80,7 +81,7 @@ impl Agents<'_> {
                 }
                 rooms.end();
             });
-            self.work(name, direction, index, &hub, &rooms)
+            self.work(name, direction, index, &brief, &hub, &rooms)
         })
     }
 
@@ -89,6 +90,7 @@ impl Agents<'_> {
         name: &Name,
         direction: Direction,
         index: usize,
+        brief: &str,
         hub: &Client,
         rooms: &Rooms<'_>,
     ) -> Result<AgentSummary> {
@@ -103,7 +105,7 @@ impl Agents<'_> {
             task: Task {
                 name,
                 direction: direction.text(),
-                brief: &self.brief()?,
+                brief,
                 guide: &guide,
                 study: &hub.study()?,
                 budget: &hub.budget()?,
@@ -159,10 +161,8 @@ impl Agents<'_> {
             cache_write: call.usage.cache_write,
             cache_read: call.usage.cache_read,
         };
-        self.door
-            .hub()
-            .record_model_call(name, &call.model, tokens, call.cost.0, call.replied)
-            .map_err(|error| anyhow!("{error}"))
+        let hub = self.door.hub();
+        Ok(hub.record_model_call(name, &call.model, tokens, call.cost.0, call.replied)?)
     }
 }
 
@@ -241,7 +241,7 @@ fn seed(directory: &Path, brief: &str) -> Result<()> {
     for method in builtin::methods()? {
         if method.group == Group::Baseline {
             for (path, bytes) in &method.files {
-                write(&format!("baselines/{}/{path}", method.name()?), bytes)?;
+                write(&format!("baselines/{}/{path}", method.name), bytes)?;
             }
         }
     }
