@@ -13,7 +13,7 @@ use rustix::process::{Signal, WaitOptions, WaitStatus};
 
 use crate::enter::{Files, await_go};
 use crate::outcome::Held;
-use crate::spec::{OUT, OutFile, WORK};
+use crate::spec::{OUT, OutFile, Runtime, WORK};
 use crate::sys::{self, Fork};
 use crate::wire::{self, Failure, Job, Mode, Report};
 use crate::{bare, lockdown, mounts, syscalls};
@@ -73,8 +73,11 @@ fn isolate(job: &Job) -> Result<Held, Failure> {
     let nested_off = std::fs::write("/proc/sys/user/max_user_namespaces", "0").is_ok();
     rustix::system::sethostname(b"sandbox").map_err(Failure::machine("host name"))?;
     let seen = mounts::build(job, ids.id)?;
+    if job.spec.runtime == Runtime::Agent {
+        sys::loopback_up().map_err(Failure::machine("loopback"))?;
+    }
     lockdown::drop_power(ids)?;
-    let landlock = lockdown::landlock(&seen)?;
+    let landlock = lockdown::landlock(&seen, job.spec.runtime)?;
     syscalls::confine(job.spec.runtime)?;
     Ok(Held {
         namespaces: true,
@@ -124,7 +127,7 @@ fn become_command(job: &Job, out: OwnedFd, err: OwnedFd) -> Failure {
         rustix::process::setsid()?;
         sys::close_on_exec()?;
         Ok(lockdown::limit_resources(
-            &job.spec.limits,
+            &job.spec,
             job.mode == Mode::Isolated,
         )?)
     };

@@ -18,7 +18,7 @@ use rustix::thread::{
 };
 
 use crate::mounts::Seen;
-use crate::spec::{Limits, OUT, TMP, WORK};
+use crate::spec::{OUT, Runtime, Spec, TMP, WORK};
 use crate::wire::{Failure, Ids};
 
 /// The newest Landlock interface that we know what to ask of.
@@ -54,15 +54,18 @@ pub(crate) fn drop_power(ids: Ids) -> Result<(), Failure> {
 
 /// Applies Landlock and returns the interface in force, if the kernel has one. It repeats what the
 /// mounts and namespaces say, by other code in the kernel: a second lock on each door.
-pub(crate) fn landlock(seen: &Seen) -> Result<Option<u32>, Failure> {
+pub(crate) fn landlock(seen: &Seen, runtime: Runtime) -> Result<Option<u32>, Failure> {
     let restrict = || {
         let everything = AccessFs::from_all(LANDLOCK);
         let devices = AccessFs::MakeChar | AccessFs::MakeBlock;
         let write: BitFlags<AccessFs> = everything & !devices;
-        Ruleset::default()
+        let mut rules = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
-            .handle_access(everything)?
-            .handle_access(AccessNet::from_all(LANDLOCK))?
+            .handle_access(everything)?;
+        if runtime != Runtime::Agent {
+            rules = rules.handle_access(AccessNet::from_all(LANDLOCK))?;
+        }
+        rules
             .scope(Scope::from_all(LANDLOCK))?
             .create()?
             .add_rules(path_beneath_rules(
@@ -87,18 +90,24 @@ pub(crate) fn landlock(seen: &Seen) -> Result<Option<u32>, Failure> {
 
 /// Per-process limits, set just before the program starts. They hold without any cgroup, and
 /// stand behind the totals that the host's side watches over.
-pub(crate) fn limit_resources(limits: &Limits, isolated: bool) -> rustix::io::Result<()> {
+pub(crate) fn limit_resources(spec: &Spec, isolated: bool) -> rustix::io::Result<()> {
+    let limits = &spec.limits;
     let seconds = limits.cpu.as_secs() + u64::from(limits.cpu.subsec_nanos() > 0);
     // Threads reserve addresses that they never use, so this is looser than the watched total.
-    limit(
-        Resource::As,
-        limits
-            .memory_bytes
-            .saturating_mul(2)
-            .saturating_add(1 << 30),
-    )?;
+    let (addresses, files) = match spec.runtime {
+        // A JavaScript engine sets aside a hundred gigabytes of them and uses next to none.
+        Runtime::Agent => (u64::MAX, 4_096),
+        _ => (
+            limits
+                .memory_bytes
+                .saturating_mul(2)
+                .saturating_add(1 << 30),
+            512,
+        ),
+    };
+    limit(Resource::As, addresses)?;
     limit(Resource::Core, 0)?;
-    limit(Resource::Nofile, 512)?;
+    limit(Resource::Nofile, files)?;
     limit(Resource::Memlock, 0)?;
     limit(Resource::Msgqueue, 0)?;
     limit(Resource::Sigpending, 64)?;

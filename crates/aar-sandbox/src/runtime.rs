@@ -40,7 +40,7 @@ pub(crate) fn parts(runtime: Runtime) -> Parts {
     static SYSTEM: OnceLock<Parts> = OnceLock::new();
     match runtime {
         Runtime::LabOnly => LAB.get_or_init(|| (loaded(), Vec::new())).clone(),
-        Runtime::System => SYSTEM.get_or_init(|| system(Path::new("/"))).clone(),
+        Runtime::System | Runtime::Agent => SYSTEM.get_or_init(|| system(Path::new("/"))).clone(),
     }
 }
 

@@ -73,6 +73,24 @@ pub(crate) fn restrict_mount(mount: impl AsFd, attributes: u64, all: bool) -> io
     })
 }
 
+/// Turns the loopback of our network namespace on. It has nobody in it but us.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    // SAFETY: an all-zero request is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (at, byte) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *at = byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    let fd = libc::c_long::from(socket.as_raw_fd());
+    // SAFETY: the kernel reads one `ifreq`, which lives through the call.
+    check(unsafe { libc::syscall(libc::SYS_ioctl, fd, libc::SIOCSIFFLAGS, &raw const request) })
+}
+
 /// CPU microseconds and the largest resident set, in bytes, of all children waited for.
 pub(crate) fn children_usage() -> (u64, u64) {
     // SAFETY: an all-zero rusage is a valid value, and the call only writes into it.

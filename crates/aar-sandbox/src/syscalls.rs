@@ -4,7 +4,8 @@
 //! An allow list, because the kernel grows new calls every year. Left out on purpose:
 //! * everything that makes namespaces, mounts, traces, loads, or speaks to key rings, BPF, perf,
 //!   io_uring and userfaultfd;
-//! * sockets of every family; `socketpair` remains for `Runtime::System`;
+//! * sockets of every family; `socketpair` remains for `Runtime::System`, and `Runtime::Agent` has
+//!   local and internet sockets, in a network that nobody else is in;
 //! * memory that belongs to no process and so to nobody's account: `memfd_create`, System V
 //!   segments and queues, POSIX queues, and shared anonymous mappings;
 //! * locks and leases on files: all sandboxes are given the same files, so a lock that one holds
@@ -80,6 +81,16 @@ const ALLOWED_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[];
 
+/// Calls that a command-line agent has besides: it listens and connects, and its databases lock files.
+const AGENTS: [c_long; 6] = [
+    SYS_connect,
+    SYS_bind,
+    SYS_listen,
+    SYS_accept,
+    SYS_accept4,
+    SYS_flock,
+];
+
 /// Flags of `clone` that make namespaces.
 const NAMESPACES: u64 = (CLONE_NEWNS
     | CLONE_NEWCGROUP
@@ -130,9 +141,17 @@ fn filter(runtime: Runtime) -> Result<BpfProgram, seccompiler::BackendError> {
     rules.insert(SYS_prlimit64, vec![SeccompRule::new(vec![own])?]);
     let ask_only = when(0, Len::Dword, Op::Eq, 0xffff_ffff)?;
     rules.insert(SYS_personality, vec![SeccompRule::new(vec![ask_only])?]);
-    if runtime == Runtime::System {
-        let local = when(0, Len::Dword, Op::Eq, AF_UNIX as u64)?;
-        rules.insert(SYS_socketpair, vec![SeccompRule::new(vec![local])?]);
+    let of_family = |family: c_int| {
+        let family = when(0, Len::Dword, Op::Eq, family as u64)?;
+        SeccompRule::new(vec![family])
+    };
+    if runtime != Runtime::LabOnly {
+        rules.insert(SYS_socketpair, vec![of_family(AF_UNIX)?]);
+    }
+    if runtime == Runtime::Agent {
+        let families = [AF_UNIX, AF_INET, AF_INET6].map(of_family);
+        rules.insert(SYS_socket, families.into_iter().collect::<Result<_, _>>()?);
+        rules.extend(AGENTS.map(|call| (call, Vec::new())));
     }
     let architecture = std::env::consts::ARCH.try_into()?;
     let missing = SeccompAction::Errno(ENOSYS as u32);
@@ -144,9 +163,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_compiles_for_both_runtimes() {
+    fn the_filter_compiles_for_every_runtime() {
         let lab = filter(Runtime::LabOnly).expect("lab");
         let system = filter(Runtime::System).expect("system");
-        assert!(lab.len() < system.len() && system.len() < 4096);
+        let agent = filter(Runtime::Agent).expect("agent");
+        assert!(lab.len() < system.len() && system.len() < agent.len());
+        assert!(agent.len() < 4096);
     }
 }

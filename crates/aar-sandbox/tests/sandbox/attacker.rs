@@ -49,6 +49,7 @@ pub(crate) fn attack(args: &[String]) -> i32 {
             tried.must_fail(path, fs::read_dir(path));
         }),
         "network" => network(&mut tried, rest),
+        "agents-network" => agents_network(&mut tried, rest),
         "kernel" => kernel(&mut tried),
         "outside" => outside(&mut tried, rest),
         "write" => rest.iter().for_each(|path| write(&mut tried, path)),
@@ -172,6 +173,49 @@ fn network(tried: &mut Attempts, rest: &[String]) {
             tried.call("socket", raw!(SYS_socket, family, kind, 0));
         }
     }
+}
+
+/// What a command-line agent has: a loopback of its own and the socket that it was given, no more.
+fn agents_network(tried: &mut Attempts, rest: &[String]) {
+    let (tcp, udp, name) = (&rest[0], &rest[1], &rest[2]);
+    tried.must_fail("TCP to the host", TcpStream::connect(tcp));
+    let sent = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect(udp)?;
+        socket.send(b"hello")?;
+        // Whoever is not there answers that nobody is.
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.recv(&mut [0; 8])
+    });
+    tried.must_fail("UDP to the host", sent);
+    let elsewhere = UdpSocket::bind("0.0.0.0:0").and_then(|s| s.send_to(b"x", "192.0.2.1:9"));
+    tried.must_fail("a way to other machines", elsewhere);
+    let address = SocketAddr::from_abstract_name(name).expect("name");
+    tried.must_fail("abstract socket", UnixStream::connect_addr(&address));
+    for family in [
+        libc::AF_NETLINK,
+        libc::AF_PACKET,
+        libc::AF_VSOCK,
+        libc::AF_ALG,
+    ] {
+        for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW] {
+            tried.call("socket", raw!(SYS_socket, family, kind, 0));
+        }
+    }
+    tried.call(
+        "raw socket",
+        raw!(SYS_socket, libc::AF_INET, libc::SOCK_RAW, 1),
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:8400").expect("a loopback of its own");
+    let mut near = TcpStream::connect("127.0.0.1:8400").expect("its own port");
+    let (mut far, _) = listener.accept().expect("its own connection");
+    near.write_all(b"hello").expect("written");
+    std::io::Read::read_exact(&mut far, &mut [0; 5]).expect("read");
+    let mut given = UnixStream::connect(&rest[3]).expect("the socket that was given");
+    given.write_all(b"hello").expect("written");
+    File::create("/work/database")
+        .and_then(|file| file.lock())
+        .expect("a lock on its own file");
 }
 
 /// Calls that gain power, or reach parts of the kernel that nobody inside needs.

@@ -22,6 +22,10 @@ pub(crate) const TESTS: Tests = &[
     ),
     ("only the given environment is there", environment),
     ("there is no network", network),
+    (
+        "an agent has its own loopback and what it was given",
+        agents_network,
+    ),
     ("the kernel gives no power", kernel),
     ("processes outside cannot be reached", outside),
     ("what is read-only stays so", read_only),
@@ -124,8 +128,53 @@ fn network() {
     );
 }
 
+fn agents_network() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let name = format!("aar-agents-test-{}", std::process::id());
+    let _abstract = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap());
+    let given = tempfile::tempdir().unwrap();
+    let path = given.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    crate::open_to_all(given.path());
+    // Who may use a socket's file is for its mode to say, not for that of the directory above.
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    let (tcp_at, udp_at) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+    let args = [
+        "agents-network",
+        &tcp_at.to_string(),
+        &udp_at.to_string(),
+        &name,
+        "/lab/given.sock",
+    ];
+    let mut spec = agents(&args);
+    spec.read_only.push(Mount::new(&path, "/lab/given.sock"));
+    refused(&spec);
+    let mut heard = [0; 5];
+    let (mut line, _) = listener.accept().unwrap();
+    std::io::Read::read_exact(&mut line, &mut heard).unwrap();
+    assert_eq!(&heard, b"hello");
+    tcp.set_nonblocking(true).unwrap();
+    udp.set_nonblocking(true).unwrap();
+    assert!(
+        tcp.accept().is_err() && udp.recv(&mut [0; 8]).is_err(),
+        "something came through"
+    );
+}
+
+/// An attack with what a command-line agent has.
+fn agents(args: &[&str]) -> aar_sandbox::Spec {
+    let mut spec = attack(args);
+    spec.runtime = Runtime::Agent;
+    spec.read_only[0].inside = "/lab/attacker".into();
+    spec.command[0] = "/lab/attacker".into();
+    spec
+}
+
 fn kernel() {
     refused(&attack(&["kernel"]));
+    refused(&agents(&["kernel"]));
 }
 
 fn outside() {
