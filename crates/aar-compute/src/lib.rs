@@ -8,4 +8,4 @@ mod workspace;
 pub use run::{ComputeError, Fault, MethodRun, RunOutput, Runner, View};
 pub use slots::{Slot, Slots};
 pub use unpacked::Unpacked;
-pub use workspace::{Room, Workspace, WorkspaceError};
+pub use workspace::{Harness, Room, Workspace, WorkspaceError};

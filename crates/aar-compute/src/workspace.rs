@@ -6,11 +6,11 @@
 use crate::run::{LAB, Runner, View, limits};
 use aar_core::id::Seed;
 use aar_core::study::RunLimits;
-use aar_core::workspace::{Answer, MAX_FRAME, Request};
+use aar_core::workspace::{Answer, HUB_SOCKET, MAX_FRAME, MODEL_SOCKET, Request};
 use aar_sandbox::{Cancel, Limits, Mount, Outcome, Runtime, SandboxError, Spec, WORK};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -36,6 +36,18 @@ pub enum WorkspaceError {
     },
 }
 
+/// What the workspace of a command-line agent has besides.
+#[derive(Clone, Debug)]
+pub struct Harness {
+    /// Directories of the machine with its programs, shown read-only at their own paths; programs are looked
+    /// for in their `bin`, too.
+    pub shown: Vec<PathBuf>,
+    /// The socket on which the hub's tools are served.
+    pub hub: PathBuf,
+    /// That of its model's provider, if it asks one.
+    pub model: Option<PathBuf>,
+}
+
 /// What a workspace holds and may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Room<'a> {
@@ -51,6 +63,8 @@ pub struct Room<'a> {
     pub life: Duration,
     /// How much CPU time all in it may use.
     pub cpu: Duration,
+    /// For a command-line agent: its programs, and the two ways out.
+    pub harness: Option<&'a Harness>,
 }
 
 /// A workspace that is open. Dropping it ends everything inside.
@@ -71,11 +85,26 @@ impl Workspace {
     /// # Errors
     /// If no line can be made. That a sandbox cannot be had is told by the first request.
     pub fn open(runner: &Runner, room: &Room<'_>, cancel: Cancel) -> io::Result<Self> {
+        let (mut env, mut read_only) = (runner.env(room.seed), runner.mounts(room.view));
+        if let Some(harness) = room.harness {
+            for shown in &harness.shown {
+                read_only.push(Mount::new(shown, shown));
+                for (_, path) in env.iter_mut().filter(|(name, _)| name == "PATH") {
+                    path.push_str(&format!(":{}/bin", shown.display()));
+                }
+            }
+            let model = harness.model.iter().map(|model| (model, MODEL_SOCKET));
+            let ways_out = std::iter::once((&harness.hub, HUB_SOCKET)).chain(model);
+            read_only.extend(ways_out.map(|(host, inside)| Mount::new(host, inside)));
+        }
         let spec = Spec {
-            env: runner.env(room.seed),
-            read_only: runner.mounts(room.view),
+            env,
+            read_only,
             copies: vec![Mount::new(room.seeded, WORK)],
-            runtime: Runtime::System,
+            runtime: match room.harness {
+                Some(_) => Runtime::Agent,
+                None => Runtime::System,
+            },
             limits: Limits {
                 wall: room.life,
                 cpu: room.cpu,

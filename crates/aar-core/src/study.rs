@@ -6,6 +6,7 @@ use crate::id::{Name, Seed};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The version of the run directory's layout that this program reads and writes.
@@ -31,6 +32,8 @@ pub enum ResearcherKind {
     Explorer,
     /// A language model in the built-in loop.
     Llm,
+    /// A command-line agent in a sandbox, which has the hub's tools over MCP.
+    Command,
     /// A place for a program that comes from outside with a token, over MCP or the hub's interface.
     Outside,
 }
@@ -121,6 +124,87 @@ impl Default for LlmSettings {
     }
 }
 
+/// A command-line agent: how it is started, what it is given.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommandSettings {
+    /// The program and its arguments; in each of them `{task}` becomes what the agent is to do.
+    pub run: Vec<String>,
+    /// Directories of the machine with its programs, shown read-only at their own absolute paths.
+    pub show: Vec<String>,
+    /// A directory of files that are copied to where it works, its settings for example.
+    pub home: Option<String>,
+    /// Does it ask a model? Then that of `llm`, through a proxy that holds the key.
+    pub model: bool,
+    /// How often it is started, if it ends before research does. Its files stay.
+    pub sessions: u32,
+    /// Mebibytes of memory of all its processes together.
+    pub memory_mib: u64,
+    /// Mebibytes that it may write.
+    pub disk_mib: u64,
+    /// Processes and threads at one time.
+    pub processes: u64,
+    /// What it finds in its environment besides.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Default for CommandSettings {
+    fn default() -> Self {
+        Self {
+            run: Vec::new(),
+            show: Vec::new(),
+            home: None,
+            model: true,
+            sessions: 20,
+            memory_mib: 4_096,
+            disk_mib: 1_024,
+            processes: 512,
+            env: BTreeMap::new(),
+        }
+    }
+}
+
+impl CommandSettings {
+    /// Refuses what no agent can be started with: the field, what it holds, what it may hold.
+    fn validate(&self) -> Result<(), (&'static str, String, String)> {
+        let refuse = |field, found: String, wanted: &str| Err((field, found, wanted.to_owned()));
+        if self.run.first().is_none_or(String::is_empty) {
+            let wanted = "the agent's program and its arguments";
+            return refuse("command.run", "nothing".to_owned(), wanted);
+        }
+        for (field, texts) in [
+            ("command.run", self.run.iter().collect::<Vec<_>>()),
+            ("command.env", self.env.values().collect()),
+        ] {
+            if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
+                return refuse(field, format!("{text:?}"), "text without NUL");
+            }
+        }
+        let is_name = |name: &&String| {
+            let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+            name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
+        };
+        if let Some(name) = self.env.keys().find(|name| !is_name(name)) {
+            let wanted = "names of letters, digits and _";
+            return refuse("command.env", format!("{name:?}"), wanted);
+        }
+        if let Some(path) = self.show.iter().find(|path| !path.starts_with('/')) {
+            return refuse("command.show", format!("{path:?}"), "absolute paths");
+        }
+        for (field, value, least) in [
+            ("command.sessions", u64::from(self.sessions), 1),
+            ("command.memory_mib", self.memory_mib, 64),
+            ("command.disk_mib", self.disk_mib, 8),
+            ("command.processes", self.processes, 4),
+        ] {
+            if !(least..=1 << 24).contains(&value) {
+                return refuse(field, value.to_string(), &format!("{least} to 16777216"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What keeps methods from the machine and its vault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -207,8 +291,10 @@ pub struct Study {
     pub rate: EvaluationRate,
     /// The limits of one run.
     pub limits: RunLimits,
-    /// The model of researchers that are one.
+    /// The model of researchers that are one, or ask one.
     pub llm: LlmSettings,
+    /// The command-line agent of researchers that are one.
+    pub command: CommandSettings,
 }
 
 impl Default for Study {
@@ -235,6 +321,7 @@ impl Default for Study {
             rate: EvaluationRate::default(),
             limits: RunLimits::default(),
             llm: LlmSettings::default(),
+            command: CommandSettings::default(),
         }
     }
 }
@@ -244,6 +331,12 @@ impl Study {
     #[must_use]
     pub fn has(&self, kind: ResearcherKind) -> bool {
         (0..self.researchers).any(|index| self.kind.of(index) == kind)
+    }
+
+    /// Does any of the researchers ask the model of `llm`?
+    #[must_use]
+    pub fn asks_model(&self) -> bool {
+        self.has(ResearcherKind::Llm) || (self.has(ResearcherKind::Command) && self.command.model)
     }
 
     /// Refuses values that no study can have.
@@ -313,6 +406,18 @@ impl Study {
                 "one of the two",
             );
         }
+        if self.has(ResearcherKind::Command) {
+            if self.isolation == Isolation::None {
+                return refuse(
+                    "isolation",
+                    "none".to_owned(),
+                    "required, where a researcher is a command: it would have the whole machine",
+                );
+            }
+            if let Err((field, found, wanted)) = self.command.validate() {
+                return refuse(field, found, &wanted);
+            }
+        }
         let positive = [
             ("limits.wall_seconds", self.limits.wall_seconds),
             ("limits.cpu_seconds", self.limits.cpu_seconds),
@@ -380,6 +485,39 @@ mod tests {
         assert!(read("kind = \"human\"\n").is_err());
         let empty = read("kind = []\n").unwrap().validate().unwrap_err();
         assert!(empty.starts_with("field kind: "), "{empty}");
+    }
+
+    #[test]
+    fn a_command_is_named_with_its_program_and_never_runs_without_walls() {
+        let read = |text: &str| {
+            let head = "kind = [\"explorer\", \"command\"]\nresearchers = 2\n";
+            toml::from_str::<Study>(&format!("{head}{text}")).unwrap()
+        };
+        let refused = |text: &str| read(text).validate().unwrap_err();
+        let good = read("[command]\nrun = [\"agent\", \"{task}\"]\n");
+        assert_eq!(good.validate(), Ok(()));
+        assert!(good.asks_model());
+        assert_eq!(toml::from_str(&toml::to_string(&good).unwrap()), Ok(good));
+        assert!(refused("").starts_with("field command.run: found nothing"));
+        let alone = "isolation = \"none\"\n[command]\nrun = [\"agent\"]\n";
+        assert!(refused(alone).starts_with("field isolation: found none"));
+        for (text, field) in [
+            ("show = [\"opt\"]", "command.show"),
+            ("env = { \"A=B\" = \"\" }", "command.env"),
+            ("run = [\"a\\u0000\"]", "field command.run"),
+            ("sessions = 0", "command.sessions"),
+            ("memory_mib = 1", "command.memory_mib"),
+        ] {
+            let run = if text.starts_with("run") {
+                ""
+            } else {
+                "run = [\"a\"]\n"
+            };
+            let why = refused(&format!("[command]\n{run}{text}\n"));
+            assert!(why.contains(field), "{why}");
+        }
+        // Whoever has none may leave it out.
+        assert_eq!(Study::default().validate(), Ok(()));
     }
 
     #[test]

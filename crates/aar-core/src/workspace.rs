@@ -21,6 +21,13 @@ pub const MAX_COLLECTED: u64 = 4 << 20;
 /// Files that can be collected from a directory.
 pub const MAX_FILES: usize = 400;
 
+/// Where a command-line agent's sandbox has the hub: the Model Context Protocol, one message a line.
+pub const HUB_SOCKET: &str = "/opt/aar/hub.sock";
+/// Where it has its model's provider, as HTTP.
+pub const MODEL_SOCKET: &str = "/opt/aar/model.sock";
+/// The port of the sandbox's own loopback on which its model answers.
+pub const MODEL_PORT: u16 = 8400;
+
 /// What a workspace is asked to do. Paths are relative to the directory that the last command ended in;
 /// `~/` is where the workspace began.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 
 pub mod anchors;
 pub mod bench;
+pub mod bridge;
 pub mod builtin;
 pub mod channel;
 pub mod elicit;

@@ -4,10 +4,12 @@
 //! `$AAR_TRIAL_ROWS` makes a cheap trial on that many train rows. Bad input: a message on standard
 //! error and exit code 2.
 //!
-//! `aar-lab workspace` serves an agent's workspace; see [`aar_lab::workspace`].
+//! `aar-lab workspace` serves an agent's workspace; see [`aar_lab::workspace`]. `aar-lab mcp` and
+//! `aar-lab model` are the ways out of a command-line agent's sandbox; see [`aar_lab::bridge`].
 
 use aar_core::id::Seed;
 use aar_core::recipe::Recipe;
+use aar_lab::bridge;
 use aar_lab::experiment::{Task, run};
 use aar_lab::workspace::{Workspace, serve};
 use aar_problem::{MethodView, write_predictions};
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-const USAGE: &str = "usage: aar-lab run recipe.toml, or aar-lab workspace";
+const USAGE: &str = "usage: aar-lab run recipe.toml, or aar-lab workspace, mcp or model";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["run", recipe] => method(recipe).map(|diagnostics| println!("{diagnostics}")),
         ["workspace"] => workspace(),
+        ["mcp"] => line("the hub", bridge::serve_hub()),
+        ["model"] => line("the model", bridge::serve_model()),
         ["run", ..] | [] => Err(USAGE.to_owned()),
         [verb, ..] => Err(format!("unknown command {verb:?}; {USAGE}")),
     };
@@ -34,6 +38,10 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn line(to: &str, served: io::Result<()>) -> Result<(), String> {
+    served.map_err(|error| format!("the line to {to}: {error}"))
 }
 
 fn workspace() -> Result<(), String> {

@@ -1,8 +1,10 @@
 //! The researchers: the explorer, which needs no language model; agents, which are one; the clients of
-//! providers that agents ask; and MCP, by which any other agent comes in.
+//! providers that agents ask; MCP, by which any other agent comes in; and the ways out of the sandbox of one that
+//! runs as a command.
 
 pub mod agent;
 pub mod explorer;
+pub mod harness;
 pub mod llm;
 pub mod mcp;
 

@@ -17,12 +17,15 @@ use rustix::mount::{
     mount_change, move_mount, open_tree, unmount,
 };
 
-use crate::spec::{Mount, OUT, TMP, WORK};
+use crate::spec::{Mount, OUT, Runtime, TMP, WORK};
 use crate::sys::restrict_mount;
 use crate::wire::{Failure, Job};
 
 /// The devices inside. Not `/dev/zero`: mapped as shared it is memory on nobody's account.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
+
+/// Where processes show themselves.
+const PROCESSES: &str = "/proc";
 
 /// What a command finds, for Landlock's rules.
 pub(crate) struct Seen {
@@ -56,6 +59,10 @@ pub(crate) fn build(job: &Job, owner: u32) -> Result<Seen, Failure> {
         pieces.push(piece(&Mount::new(device, device), attributes)?);
     }
 
+    if job.spec.runtime == Runtime::Agent {
+        pieces.push(processes()?);
+    }
+
     let root = tmpfs(job.spec.limits.disk_bytes, job.spec.limits.inodes())?;
     populate(&root, job, &pieces, owner)?;
     move_in(&root)?;
@@ -76,9 +83,12 @@ pub(crate) fn build(job: &Job, owner: u32) -> Result<Seen, Failure> {
         attach(&piece.tree, &piece.inside)?;
     }
     rustix::process::chdir(WORK).map_err(Failure::setup(WORK))?;
-    let read_only = job.runtime.iter().chain(&job.spec.read_only);
     Ok(Seen {
-        read_only: read_only.map(|mount| mount.inside.clone()).collect(),
+        read_only: pieces
+            .iter()
+            .map(|piece| piece.inside.clone())
+            .filter(|inside| !DEVICES.iter().any(|device| inside == Path::new(device)))
+            .collect(),
         devices: DEVICES.map(PathBuf::from).to_vec(),
     })
 }
@@ -99,6 +109,26 @@ fn piece(mount: &Mount, attributes: u64) -> Result<Piece, Failure> {
         tree,
         inside: mount.inside.clone(),
         directory,
+    })
+}
+
+/// A `/proc` that shows the processes inside and nothing of the machine: JavaScript engines do not start
+/// without one. It can only be made while the host's is in sight.
+fn processes() -> Result<Piece, Failure> {
+    let make = || {
+        let fs = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&fs, "subset", "pid")?;
+        fsconfig_set_string(&fs, "hidepid", "invisible")?;
+        fsconfig_create(&fs)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    Ok(Piece {
+        tree: make().map_err(Failure::machine::<rustix::io::Errno>("process files"))?,
+        inside: PROCESSES.into(),
+        directory: true,
     })
 }
 

@@ -83,8 +83,9 @@ pub enum Runtime {
     /// link, a mount below it would take the link's place, and `/bin/sh` would be gone.
     System,
     /// As `System`, and what a command-line agent needs besides: sockets of its own loopback, in which
-    /// nobody else is, sockets that are mounted, locks on files, and as many addresses as a
-    /// JavaScript engine sets aside. Not for methods: what they see must not leave them.
+    /// nobody else is, sockets that are mounted, locks on files, a `/proc` of its own processes, and as
+    /// many addresses as a JavaScript engine sets aside. Not for methods: what they see must not leave
+    /// them.
     Agent,
 }
 

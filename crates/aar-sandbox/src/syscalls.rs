@@ -106,6 +106,16 @@ const IOCTLS: [libc::Ioctl; 6] = [FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TCGETS, 
 /// What `fcntl` may do: nothing that another process notices.
 const FCNTLS: [c_int; 6] = [F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL];
 
+/// Locks of a command-line agent's databases.
+const LOCKS: [c_int; 6] = [
+    F_GETLK,
+    F_SETLK,
+    F_SETLKW,
+    F_OFD_GETLK,
+    F_OFD_SETLK,
+    F_OFD_SETLKW,
+];
+
 /// From now on, this process and all it starts have only the calls above.
 pub(crate) fn confine(runtime: Runtime) -> Result<(), Failure> {
     let filter = filter(runtime).map_err(Failure::machine("system-call filter"))?;
@@ -134,9 +144,16 @@ fn filter(runtime: Runtime) -> Result<BpfProgram, seccompiler::BackendError> {
     let ioctls = IOCTLS.map(|call| call as u32 as u64);
     let ioctls = ioctls.map(|call| SeccompRule::new(vec![when(1, Len::Dword, Op::Eq, call)?]));
     rules.insert(SYS_ioctl, ioctls.into_iter().collect::<Result<_, _>>()?);
-    let fcntls = FCNTLS.map(|call| call as u64);
-    let fcntls = fcntls.map(|call| SeccompRule::new(vec![when(1, Len::Dword, Op::Eq, call)?]));
-    rules.insert(SYS_fcntl, fcntls.into_iter().collect::<Result<_, _>>()?);
+    let locks: &[c_int] = match runtime {
+        Runtime::Agent => &LOCKS,
+        Runtime::LabOnly | Runtime::System => &[],
+    };
+    let fcntls = FCNTLS.iter().chain(locks);
+    let fcntls = fcntls.map(|call| {
+        let call = when(1, Len::Dword, Op::Eq, *call as u64)?;
+        SeccompRule::new(vec![call])
+    });
+    rules.insert(SYS_fcntl, fcntls.collect::<Result<_, _>>()?);
     let own = when(0, Len::Dword, Op::Eq, 0)?;
     rules.insert(SYS_prlimit64, vec![SeccompRule::new(vec![own])?]);
     let ask_only = when(0, Len::Dword, Op::Eq, 0xffff_ffff)?;

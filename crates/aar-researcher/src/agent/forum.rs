@@ -151,20 +151,24 @@ pub(super) fn board(board: &Leaderboard) -> String {
     text
 }
 
-/// Keeps an agent's copy of the forum.
+/// Keeps an agent's copy of the forum, as files in its workspace.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub struct ForumCopy {
     last: FindingId,
 }
 
-impl Copy {
+impl ForumCopy {
     /// A copy that holds nothing yet.
-    pub(super) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         Self { last: FindingId(0) }
     }
 
     /// Writes findings that are new into `forum/`, one file each, by `write`; says how many.
-    pub(super) fn bring_up_to_date(
+    ///
+    /// # Errors
+    /// If the hub does not answer.
+    pub fn bring_up_to_date(
         &mut self,
         hub: &Client,
         write: AskWorkspace<'_>,

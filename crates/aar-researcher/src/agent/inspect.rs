@@ -5,7 +5,7 @@
 //! is shown whole, in order, with a note where it was; so the viewer shows more than the model had before it
 //! at the end.
 
-use super::transcript::{Entry, What};
+use super::transcript::{Entry, What, new_to_model, readable};
 use crate::llm::{Block, Message, Role, StopReason, ToolInput, Usage};
 use serde_json::{Value, json};
 
@@ -64,6 +64,32 @@ impl Log {
                 self.messages.push(turn);
             }
             What::Failed { why, .. } => self.note(&format!("a call failed: {why}")),
+            What::Asked {
+                request,
+                said,
+                usage,
+                cost,
+                ..
+            } => {
+                self.usage += usage.unwrap_or_default();
+                self.microdollars += cost.0;
+                let content = new_to_model(request);
+                if self.task.is_empty() {
+                    self.task.clone_from(&content);
+                }
+                self.messages
+                    .push(json!({"role": "user", "content": content}));
+                let turn = json!({"role": "assistant", "content": readable(said),
+                    "source": "generate", "model": self.model});
+                self.last_reply = Some((turn.clone(), "stop"));
+                self.messages.push(turn);
+            }
+            What::Withheld { why } => self.note(&format!("the proxy gave no reply: {why}")),
+            What::Called {
+                tool, input, text, ..
+            } => self.note(&format!("{tool} {}: {text}", input_text(input))),
+            What::Started { session, .. } => self.note(&format!("session {session} began")),
+            What::Left { session, how } => self.note(&format!("session {session} ended: {how}")),
             What::Condensed { why, messages } => {
                 self.note(&format!("the conversation was condensed: {why}"));
                 messages.iter().for_each(|message| self.add_turn(message));
@@ -171,6 +197,13 @@ impl Log {
                 "attachments": {},
             }],
         })
+    }
+}
+
+fn input_text(input: &ToolInput) -> String {
+    match input {
+        ToolInput::Json(object) => Value::Object(object.clone()).to_string(),
+        ToolInput::Malformed(text) => text.clone(),
     }
 }
 

@@ -22,9 +22,12 @@ mod tools;
 mod transcript;
 
 pub use desk::{AskWorkspace, Desk, Outcome};
+pub use forum::ForumCopy;
 pub use inspect::inspect_log;
-pub use prompt::{SYSTEM, Task};
+pub use prompt::{SYSTEM, Task, rules};
 pub use purse::{Allowance, Purse, Reservation, Spent, Whose};
 pub use run::{AgentConfig, AgentEnd, AgentError, AgentParts, AgentSummary, ModelCall, run_agent};
 pub use tools::{Call, hub_tools, tools};
-pub use transcript::{Entry, TRANSCRIPT_FORMAT, Transcript, TranscriptError, What, read};
+pub use transcript::{
+    Entry, TRANSCRIPT_FORMAT, Transcript, TranscriptError, What, new_to_model, read, readable,
+};

@@ -8,6 +8,13 @@ use std::fmt::Write as _;
 /// The standing instructions, the same for all agents and studies, so that providers can cache them.
 pub const SYSTEM: &str = include_str!("prompt.md");
 
+/// The part of them that holds for any agent, whatever it works with.
+#[must_use]
+pub fn rules() -> &'static str {
+    let own = SYSTEM.find("# Practical matters").unwrap_or(SYSTEM.len());
+    SYSTEM[..own].trim_end()
+}
+
 /// What an agent is to do.
 #[derive(Clone, Debug)]
 pub struct Task<'a> {
@@ -92,3 +99,14 @@ pub(super) const EMPTY: &str = "Your reply was empty. Go on with a tool.";
 /// Said when the provider withheld a reply.
 pub(super) const WITHHELD: &str = "Your provider withheld your last reply as a refusal. This is a study of training \
     methods; go on with another step of it.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_are_all_but_what_the_loop_is_about() {
+        assert!(rules().contains("# What counts as cheating") && rules().len() < SYSTEM.len());
+        assert!(!rules().contains("notebook"));
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::condense::{Condensed, fresh_start};
 use super::desk::{AskWorkspace, Desk, Outcome};
-use super::forum::Copy;
+use super::forum::ForumCopy;
 use super::prompt::{CUT, EMPTY, HANDOVER, NUDGE, SYSTEM, WITHHELD};
 use super::purse::{Allowance, Spent};
 use super::tools::tools;
@@ -152,7 +152,7 @@ pub fn run_agent(config: &AgentConfig, parts: AgentParts<'_>) -> Result<AgentSum
             Some(parts.allowance),
             parts.stop,
         ),
-        forum: Copy::new(),
+        forum: ForumCopy::new(),
         messages: vec![Message::user(config.task.clone())],
         talk: 0,
         refusals: 0,
@@ -198,7 +198,7 @@ struct Agent<'a> {
     parts: AgentParts<'a>,
     tools: Vec<Tool>,
     desk: Desk<'a>,
-    forum: Copy,
+    forum: ForumCopy,
     messages: Vec<Message>,
     /// Replies in a row without a tool.
     talk: u32,

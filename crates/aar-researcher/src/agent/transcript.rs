@@ -4,9 +4,10 @@
 //! opening, then every message. A message that the program sent stands in it as it was sent, results of tools
 //! included; where a conversation was condensed, the entry holds the messages that it went on with.
 
-use crate::llm::{Attempt, Message, Money, Reply, Tool};
+use crate::llm::{Attempt, Message, Money, Reply, Tool, ToolInput, Usage};
 use aar_core::id::Name;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,53 @@ pub enum What {
         /// What they cost.
         cost: Money,
     },
+    /// A command-line agent asked its model, through the proxy.
+    Asked {
+        /// The request as it was passed on, without what stood in an earlier one.
+        request: Value,
+        /// How many items of its conversation stand in earlier entries.
+        earlier: usize,
+        /// The provider's status; 0 if it gave none.
+        status: u16,
+        /// What the model said, as blocks; null if it did not come to an end.
+        said: Value,
+        /// Tokens by kind, if the provider counted them.
+        usage: Option<Usage>,
+        /// What it cost.
+        cost: Money,
+        /// Seconds from asking to the end of the reply.
+        seconds: f64,
+    },
+    /// The proxy gave no reply to a command-line agent.
+    Withheld {
+        /// Why.
+        why: String,
+    },
+    /// A command-line agent used a tool of the hub.
+    Called {
+        /// Its name.
+        tool: String,
+        /// What it was given.
+        input: ToolInput,
+        /// What it gave back.
+        text: String,
+        /// Did it fail?
+        failed: bool,
+    },
+    /// A command-line agent was started.
+    Started {
+        /// From 1.
+        session: u32,
+        /// The shell command.
+        command: String,
+    },
+    /// A session ended.
+    Left {
+        /// From 1.
+        session: u32,
+        /// How, and the last of what it printed.
+        how: String,
+    },
     /// The conversation was condensed.
     Condensed {
         /// Why.
@@ -83,6 +131,54 @@ pub enum What {
         /// What it spent on its model.
         cost: Money,
     },
+}
+
+/// What a part of a conversation says, as text: `content` is as a provider's interface has it.
+#[must_use]
+pub fn readable(content: &Value) -> String {
+    let text = |field: &str| content[field].as_str().unwrap_or_default().to_owned();
+    let inner = |field: &str| readable(&content[field]);
+    match content {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let parts = parts.iter().map(readable);
+            parts
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
+        _ => match content["type"].as_str().unwrap_or_default() {
+            "thinking" | "redacted_thinking" | "reasoning" => String::new(),
+            "tool_use" | "custom_tool_call" => format!("> {} {}", text("name"), content["input"]),
+            "function_call" => format!("> {} {}", text("name"), text("arguments")),
+            "tool_result" => format!("< {}", inner("content")),
+            "function_call_output" | "custom_tool_call_output" => format!("< {}", inner("output")),
+            _ if content["text"].is_string() => text("text"),
+            _ if !content["content"].is_null() => inner("content"),
+            other => format!("[{other}]"),
+        },
+    }
+}
+
+/// What is new to a model in a call of a command-line agent: what it said itself is left out.
+#[must_use]
+pub fn new_to_model(request: &Value) -> String {
+    let list = request.get("messages").or_else(|| request.get("input"));
+    let Some(Value::Array(items)) = list else {
+        return list.map(readable).unwrap_or_default();
+    };
+    let own = [
+        "function_call",
+        "custom_tool_call",
+        "reasoning",
+        "local_shell_call",
+    ];
+    let from_outside = |item: &&Value| {
+        item["role"] != "assistant" && !own.iter().any(|kind| item["type"] == *kind)
+    };
+    let parts = items.iter().filter(from_outside).map(readable);
+    parts.collect::<Vec<_>>().join("\n")
 }
 
 /// A transcript that is being written.
@@ -177,6 +273,23 @@ fn io_error(path: &Path, source: io::Error) -> TranscriptError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_calls_of_agents_can_be_read_by_people() {
+        use serde_json::json;
+        let messages = json!({"messages": [
+            {"role": "assistant", "content": [{"type": "text", "text": "mine"}]},
+            {"role": "user", "content": [{"type": "tool_result", "content": [{"type": "text", "text": "done"}]}]}]});
+        assert_eq!(new_to_model(&messages), "< done");
+        let input = json!({"input": [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go"}]},
+            {"type": "function_call", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "output": "7"}]});
+        assert_eq!(new_to_model(&input), "go\n< 7");
+        let said = json!([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "now"},
+            {"type": "tool_use", "name": "Bash", "input": {"command": "ls"}}]);
+        assert_eq!(readable(&said), "now\n> Bash {\"command\":\"ls\"}");
+    }
 
     #[test]
     fn what_is_written_is_read_and_half_a_line_is_not() {

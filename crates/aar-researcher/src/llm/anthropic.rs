@@ -132,6 +132,24 @@ fn block(block: &Block) -> Option<Value> {
     }
 }
 
+/// Reads tokens by kind. Figures in later events are totals, and replace those before.
+pub(super) fn read_usage(figures: &Value, usage: &mut Option<Usage>) {
+    if !figures.is_object() {
+        return;
+    }
+    let usage = usage.get_or_insert_default();
+    for (name, slot) in [
+        ("input_tokens", &mut usage.input),
+        ("output_tokens", &mut usage.output),
+        ("cache_creation_input_tokens", &mut usage.cache_write),
+        ("cache_read_input_tokens", &mut usage.cache_read),
+    ] {
+        if let Some(tokens) = number(figures, name) {
+            *slot = tokens;
+        }
+    }
+}
+
 /// A reply that is being put together.
 #[derive(Default)]
 pub(super) struct Stream {
@@ -175,7 +193,7 @@ impl Stream {
             "message_start" => {
                 let message = &data["message"];
                 text(message, "model").clone_into(&mut self.model);
-                self.take_usage(&message["usage"]);
+                read_usage(&message["usage"], &mut self.usage);
             }
             "content_block_start" => self.start(&data, on_event)?,
             "content_block_delta" => self.add(&data, on_event)?,
@@ -184,7 +202,7 @@ impl Stream {
                 if let Some(reason) = data["delta"]["stop_reason"].as_str() {
                     self.stop = Some(stop_reason(reason));
                 }
-                self.take_usage(&data["usage"]);
+                read_usage(&data["usage"], &mut self.usage);
             }
             "message_stop" => return Ok(Step::Done),
             "error" => return Err(StreamFault::from_error(&data["error"])),
@@ -192,24 +210,6 @@ impl Stream {
             _ => {}
         }
         Ok(Step::More)
-    }
-
-    /// Figures in later events are totals, and replace those before.
-    fn take_usage(&mut self, figures: &Value) {
-        if !figures.is_object() {
-            return;
-        }
-        let usage = self.usage.get_or_insert_default();
-        for (name, slot) in [
-            ("input_tokens", &mut usage.input),
-            ("output_tokens", &mut usage.output),
-            ("cache_creation_input_tokens", &mut usage.cache_write),
-            ("cache_read_input_tokens", &mut usage.cache_read),
-        ] {
-            if let Some(tokens) = number(figures, name) {
-                *slot = tokens;
-            }
-        }
     }
 
     fn start(

@@ -50,6 +50,19 @@ impl Wire {
     }
 }
 
+/// A call that an agent may make by itself, through a proxy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Api {
+    /// Anthropic's messages.
+    Messages,
+    /// Counts a prompt's tokens; free of charge.
+    CountTokens,
+    /// OpenAI's chat completions.
+    ChatCompletions,
+    /// OpenAI's responses.
+    Responses,
+}
+
 /// A provider: its language, its address, its key.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -121,12 +134,12 @@ impl Endpoint {
         &self.url
     }
 
-    pub(super) fn key(&self) -> Option<&Key> {
+    pub(crate) fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
     /// OpenAI's own servers have renamed a field that others still want under its old name.
-    pub(super) fn is_openai(&self) -> bool {
+    pub(crate) fn is_openai(&self) -> bool {
         self.host == "api.openai.com"
     }
 
@@ -142,7 +155,7 @@ impl Endpoint {
     }
 
     /// Connections to it. `longest_silence` ends threads that nobody waits for any more.
-    pub(super) fn agent(&self, longest_silence: Duration) -> Agent {
+    pub(crate) fn agent(&self, longest_silence: Duration) -> Agent {
         let proxy = self.uses_proxy().then(ureq::Proxy::try_from_env).flatten();
         Agent::config_builder()
             .http_status_as_error(false)
@@ -161,13 +174,45 @@ impl Endpoint {
 
     /// Sends `body` and gives what comes back, part by part. Dropping the receiver gives the connection up.
     pub(super) fn send(&self, agent: &Agent, body: Vec<u8>) -> Receiver<Part> {
+        self.post(agent, &self.url, &[], body)
+    }
+
+    /// Passes on a call that an agent makes, with its own `headers` and our key.
+    pub(crate) fn forward(
+        &self,
+        agent: &Agent,
+        api: Api,
+        headers: &[(&str, String)],
+        body: Vec<u8>,
+    ) -> Receiver<Part> {
+        let url = match api {
+            Api::Messages | Api::ChatCompletions => self.url.clone(),
+            Api::CountTokens => format!("{}/count_tokens", self.url),
+            Api::Responses => {
+                let base = self.url.trim_end_matches("chat/completions");
+                format!("{base}responses")
+            }
+        };
+        self.post(agent, &url, headers, body)
+    }
+
+    fn post(
+        &self,
+        agent: &Agent,
+        url: &str,
+        headers: &[(&str, String)],
+        body: Vec<u8>,
+    ) -> Receiver<Part> {
         let (parts, receiver) = sync_channel(CHANNEL_PARTS);
         let mut request = agent
-            .post(&self.url)
+            .post(url)
             .header("content-type", "application/json")
             .header("accept", "text/event-stream, application/json");
         if self.wire == Wire::Anthropic {
             request = request.header("anthropic-version", ANTHROPIC_VERSION);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         if let Some(key) = &self.key {
             request = match self.wire {
@@ -195,7 +240,7 @@ impl Endpoint {
 }
 
 /// What comes back from a provider.
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Status and headers.
     Head(u16, HeaderMap),
     /// The next bytes of the body.

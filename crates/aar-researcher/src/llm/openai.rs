@@ -124,6 +124,25 @@ fn assistant(message: &Message) -> Option<Value> {
     Some(Value::Object(turn))
 }
 
+/// Reads tokens by kind. Prompt tokens include those of the cache here; [`Usage`] keeps them apart.
+pub(super) fn read_usage(figures: &Value) -> Option<Usage> {
+    let prompt = number(figures, "prompt_tokens")?;
+    let details = &figures["prompt_tokens_details"];
+    let read = number(details, "cached_tokens")
+        .or_else(|| number(figures, "prompt_cache_hit_tokens"))
+        .unwrap_or(0)
+        .min(prompt);
+    let write = number(details, "cache_write_tokens")
+        .unwrap_or(0)
+        .min(prompt - read);
+    Some(Usage {
+        input: prompt - read - write,
+        output: number(figures, "completion_tokens").unwrap_or(0),
+        cache_write: write,
+        cache_read: read,
+    })
+}
+
 /// A reply that is being put together.
 pub(super) struct Stream {
     /// Ids for calls that come without one begin with this; it differs from turn to turn.
@@ -183,34 +202,13 @@ impl Stream {
         if self.model.is_empty() {
             text(&chunk, "model").clone_into(&mut self.model);
         }
-        self.take_usage(&chunk["usage"]);
+        self.usage = read_usage(&chunk["usage"]).or(self.usage);
         let choice = &chunk["choices"][0];
         self.take_delta(&choice["delta"], on_event)?;
         if let Some(reason) = choice["finish_reason"].as_str() {
             self.finish = Some(reason.to_owned());
         }
         Ok(Step::More)
-    }
-
-    /// Prompt tokens include those of the cache here; [`Usage`] keeps them apart.
-    fn take_usage(&mut self, figures: &Value) {
-        let Some(prompt) = number(figures, "prompt_tokens") else {
-            return;
-        };
-        let details = &figures["prompt_tokens_details"];
-        let read = number(details, "cached_tokens")
-            .or_else(|| number(figures, "prompt_cache_hit_tokens"))
-            .unwrap_or(0)
-            .min(prompt);
-        let write = number(details, "cache_write_tokens")
-            .unwrap_or(0)
-            .min(prompt - read);
-        self.usage = Some(Usage {
-            input: prompt - read - write,
-            output: number(figures, "completion_tokens").unwrap_or(0),
-            cache_write: write,
-            cache_read: read,
-        });
     }
 
     fn take_delta(

@@ -49,6 +49,15 @@ pub(crate) fn attack(args: &[String]) -> i32 {
             tried.must_fail(path, fs::read_dir(path));
         }),
         "network" => network(&mut tried, rest),
+        "processes" => {
+            let seen = fs::read_dir("/proc").expect("a list of processes");
+            let names = seen.map(|entry| entry.expect("an entry").file_name());
+            let names = names.filter_map(|name| name.into_string().ok()?.parse::<u32>().ok());
+            let mut names: Vec<u32> = names.collect();
+            names.sort_unstable();
+            let names: Vec<String> = names.iter().map(u32::to_string).collect();
+            println!("{}", names.join(" "));
+        }
         "agents-network" => agents_network(&mut tried, rest),
         "kernel" => kernel(&mut tried),
         "outside" => outside(&mut tried, rest),

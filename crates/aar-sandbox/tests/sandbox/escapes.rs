@@ -26,6 +26,7 @@ pub(crate) const TESTS: Tests = &[
         "an agent has its own loopback and what it was given",
         agents_network,
     ),
+    ("an agent sees its own processes and no more", agents_files),
     ("the kernel gives no power", kernel),
     ("processes outside cannot be reached", outside),
     ("what is read-only stays so", read_only),
@@ -161,6 +162,36 @@ fn agents_network() {
         tcp.accept().is_err() && udp.recv(&mut [0; 8]).is_err(),
         "something came through"
     );
+}
+
+fn agents_files() {
+    let (_dir, vault) = secret_file();
+    let mut args = vec!["read", vault.to_str().unwrap()];
+    // Of itself it may know all.
+    let own = [
+        "/proc",
+        "/proc/self/environ",
+        "/proc/self/exe",
+        "/proc/1/environ",
+    ];
+    args.extend(HOST.iter().filter(|path| !own.contains(path)));
+    args.extend([
+        "/proc/1/environ",
+        "/proc/1/mem",
+        "/proc/1/fd",
+        "/proc/1/root",
+        "/proc/sys",
+    ]);
+    args.extend([
+        "/proc/mounts",
+        "/proc/kcore",
+        "/proc/cpuinfo",
+        "/proc/sysrq-trigger",
+    ]);
+    refused(&agents(&args));
+    let outcome = refused(&agents(&["processes"]));
+    // Process 1, which is ours, shows itself to nobody.
+    assert_eq!(stdout(&outcome), "2");
 }
 
 /// An attack with what a command-line agent has.

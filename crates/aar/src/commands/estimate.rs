@@ -67,10 +67,14 @@ fn fixed_tokens() -> u64 {
 
 /// The estimate, for people.
 pub(crate) fn of(study: &Study, base: &Path) -> Result<String> {
-    let is_llm = |index: &usize| study.kind.of(*index) == ResearcherKind::Llm;
-    let agents = (0..study.researchers).filter(is_llm).count();
+    let asks = |index: &usize| match study.kind.of(*index) {
+        ResearcherKind::Llm => true,
+        ResearcherKind::Command => study.command.model,
+        ResearcherKind::Explorer | ResearcherKind::Outside => false,
+    };
+    let agents = (0..study.researchers).filter(asks).count();
     let mut text = format!(
-        "study {}: {:.0} minutes, {} researchers, {agents} of them language models\n",
+        "study {}: {:.0} minutes, {} researchers, {agents} of them with a language model\n",
         study.name, study.minutes, study.researchers
     );
     if agents == 0 {

@@ -2,7 +2,7 @@
 
 use super::say;
 use crate::study::{TRANSCRIPTS, check_format};
-use aar_researcher::agent::{Entry, What, inspect_log, read};
+use aar_researcher::agent::{Entry, What, inspect_log, new_to_model, read, readable};
 use aar_researcher::llm::{Block, Message, Money, ToolInput, Usage};
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -61,7 +61,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     loop {
         let entries = read(&file)?;
         for entry in &entries[shown..] {
-            step += u64::from(matches!(entry.what, What::Replied { .. }));
+            let replied = matches!(entry.what, What::Replied { .. } | What::Asked { .. });
+            step += u64::from(replied);
             show(entry, step, args.full);
         }
         shown = entries.len();
@@ -115,6 +116,15 @@ fn list(run: &Path) -> Result<ExitCode> {
                     cost += *one;
                     usage += reply.usage.unwrap_or_default();
                 }
+                What::Asked {
+                    usage: of,
+                    cost: one,
+                    ..
+                } => {
+                    steps += 1;
+                    cost += *one;
+                    usage += of.unwrap_or_default();
+                }
                 What::Failed { cost: one, .. } => cost += *one,
                 What::Ended { why, .. } => end = why,
                 _ => {}
@@ -165,6 +175,44 @@ fn show(entry: &Entry, step: u64, full: bool) {
             turn(&reply.message, full);
         }
         What::Failed { why, .. } => say!("\n!! a call failed: {why}"),
+        What::Asked {
+            request,
+            earlier,
+            status,
+            said,
+            usage,
+            cost,
+            seconds,
+        } => {
+            let usage = usage.unwrap_or_default();
+            say!("{}", indented(&new_to_model(request), full));
+            say!(
+                "\n== {step}: {seconds:.1} s, {cost}, {} tokens read ({:.0} % cached), {} written, \
+                 after {earlier} earlier items",
+                usage.prompt(),
+                100.0 * usage.cached_share(),
+                usage.output
+            );
+            match said.is_null() {
+                true => say!("(no whole reply; status {status})"),
+                false => say!("{}", readable(said)),
+            }
+        }
+        What::Withheld { why } => say!("\n!! the proxy gave no reply: {why}"),
+        What::Called {
+            tool,
+            input,
+            text,
+            failed,
+        } => {
+            let mark = if *failed { "< failed" } else { "<" };
+            call(tool, input, full);
+            say!("{mark}\n{}", indented(text, full));
+        }
+        What::Started { session, command } => {
+            say!("\n-- session {session}\n{}", indented(command, full));
+        }
+        What::Left { session, how } => say!("\n-- session {session} ended: {how}"),
         What::Condensed { why, messages } => {
             say!("\n-- condensed: {why}; it goes on with");
             messages.iter().for_each(|message| turn(message, full));
@@ -182,18 +230,7 @@ fn turn(message: &Message, full: bool) {
                     say!("(thinks) {text}");
                 }
             }
-            Block::ToolUse { name, input, .. } => match input {
-                ToolInput::Json(input) => {
-                    say!("> {name}");
-                    for (field, value) in input {
-                        match value.as_str() {
-                            Some(text) => say!("{}", indented(&format!("{field}: {text}"), full)),
-                            None => say!("    {field}: {value}"),
-                        }
-                    }
-                }
-                ToolInput::Malformed(text) => say!("> {name}, malformed: {text}"),
-            },
+            Block::ToolUse { name, input, .. } => call(name, input, full),
             Block::ToolResult {
                 content, is_error, ..
             } => {
@@ -201,6 +238,21 @@ fn turn(message: &Message, full: bool) {
                 say!("{mark}\n{}", indented(content, full));
             }
         }
+    }
+}
+
+fn call(tool: &str, input: &ToolInput, full: bool) {
+    match input {
+        ToolInput::Json(input) => {
+            say!("> {tool}");
+            for (field, value) in input {
+                match value.as_str() {
+                    Some(text) => say!("{}", indented(&format!("{field}: {text}"), full)),
+                    None => say!("    {field}: {value}"),
+                }
+            }
+        }
+        ToolInput::Malformed(text) => say!("> {tool}, malformed: {text}"),
     }
 }
 

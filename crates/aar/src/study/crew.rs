@@ -1,14 +1,15 @@
 //! Who does the research of a study.
 
 use super::agents::Agents;
+use super::commands::{self, Commands};
 use super::open::Opened;
 use super::progress::Progress;
 use super::provider::Provider;
 use super::workers::Workshop;
-use aar_compute::{Room, Workspace};
+use aar_compute::{Harness, Room, Workspace};
 use aar_core::id::{Name, Seed, SnapshotId};
 use aar_core::problem::Split;
-use aar_core::study::{ResearcherKind, RunLimits, Study};
+use aar_core::study::{CommandSettings, ResearcherKind, RunLimits, Study};
 use aar_hub::{Client, Hub};
 use aar_researcher::agent::Purse;
 use aar_researcher::llm::Money;
@@ -60,12 +61,13 @@ impl<'a> Door<'a> {
     }
 
     /// Opens a workspace for a researcher that was let in: it shows what an experiment on the dev rows
-    /// sees, and holds a copy of `seeded`.
+    /// sees, and holds a copy of `seeded`. A command-line agent's has a harness, and limits of its own.
     pub(crate) fn workspace(
         &self,
         opened: &Opened,
         name: &Name,
         seeded: &Path,
+        harness: Option<&Harness>,
         cancel: Cancel,
     ) -> Result<Workspace> {
         let Workshop {
@@ -81,9 +83,17 @@ impl<'a> Door<'a> {
             .runner
             .with_honeytoken(honeytokens.join(name.as_str()));
         let study = &opened.study;
-        let limits = RunLimits {
-            disk_mib: study.limits.disk_mib.max(WORKSPACE_MIB),
-            ..study.limits
+        let limits = match harness {
+            Some(_) => RunLimits {
+                memory_mib: study.command.memory_mib,
+                disk_mib: study.command.disk_mib,
+                processes: study.command.processes,
+                ..study.limits
+            },
+            None => RunLimits {
+                disk_mib: study.limits.disk_mib.max(WORKSPACE_MIB),
+                ..study.limits
+            },
         };
         let life = Duration::from_secs_f64(study.minutes * 60.0);
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -94,6 +104,7 @@ impl<'a> Door<'a> {
             limits,
             life,
             cpu: life.mul_f64(cores as f64),
+            harness,
         };
         Workspace::open(&runner, &room, cancel).context("opening a workspace")
     }
@@ -135,8 +146,10 @@ pub(crate) trait Crew: Sync {
 
 /// The researchers that the study names.
 pub(crate) struct Team {
-    /// The model of those that are one.
+    /// The model of those that are one, or ask one.
     provider: Option<Provider>,
+    /// The command-line agent of those that are one.
+    command: Option<CommandSettings>,
     /// What trying it out cost.
     tried: Money,
     /// Where MCP is served; 0 for any free port.
@@ -147,15 +160,20 @@ impl Team {
     /// Finds and tries out what the study's researchers need; paths are relative to `base`.
     ///
     /// # Errors
-    /// If there is no such model, no price, no key, or no answer.
+    /// If there is no such model, no price, no key, or no answer; or if files of a command are not there.
     pub(crate) fn gather(study: &Study, base: &Path, mcp_port: u16) -> Result<Self> {
+        let command = study
+            .has(ResearcherKind::Command)
+            .then(|| commands::check(&study.command, base))
+            .transpose()?;
         let provider = study
-            .has(ResearcherKind::Llm)
+            .asks_model()
             .then(|| Provider::find(&study.llm, base))
             .transpose()?;
         let tried = provider.as_ref().map(Provider::try_out).transpose()?;
         Ok(Self {
             provider,
+            command,
             tried: tried.unwrap_or_default(),
             mcp_port,
         })
@@ -184,6 +202,15 @@ impl Crew for Team {
             stop,
             progress,
         });
+        let commands = self.command.as_ref().map(|settings| Commands {
+            provider: self.provider.as_ref().filter(|_| settings.model),
+            settings,
+            purse: purse.clone(),
+            opened,
+            door,
+            stop,
+            progress,
+        });
         let outside = study.has(ResearcherKind::Outside);
         let mcp = outside
             .then(|| McpServer::start(door.url(), self.mcp_port))
@@ -205,9 +232,15 @@ impl Crew for Team {
                 let name: Name = format!("r{}", index + 1)
                     .parse()
                     .map_err(anyhow::Error::msg)?;
-                let agents = &agents;
-                researchers.push(match (study.kind.of(index), agents) {
-                    (ResearcherKind::Llm, Some(agents)) => {
+                let (agents, commands) = (&agents, &commands);
+                researchers.push(match (study.kind.of(index), agents, commands) {
+                    (ResearcherKind::Command, _, Some(commands)) => {
+                        scope.spawn(move || match commands.run(&name, direction) {
+                            Ok(how) => Some(format!("{name} {how}")),
+                            Err(error) => Some(format!("{name} stopped: {error:#}")),
+                        })
+                    }
+                    (ResearcherKind::Llm, Some(agents), _) => {
                         scope.spawn(move || match agents.run(&name, direction, index) {
                             Ok(done) => Some(format!(
                                 "{name} ended after {} steps and {}: {}",

@@ -2,6 +2,7 @@
 
 mod agents;
 mod close;
+mod commands;
 mod conduct;
 mod crew;
 mod examine;
@@ -9,6 +10,7 @@ mod open;
 mod owner;
 mod progress;
 mod provider;
+mod rooms;
 mod workers;
 
 pub(crate) use agents::TRANSCRIPTS;

@@ -62,7 +62,7 @@ fn a_dry_run_tells_a_range_without_a_key_and_leaves_nothing() {
     };
     let said = dry(&["--researchers", "llm"]);
     assert!(
-        said.contains("costs between $") && said.contains("9 of them language models"),
+        said.contains("costs between $") && said.contains("9 of them with a language model"),
         "{said}"
     );
     assert!(said.contains("read 2026-"), "the day of the price: {said}");

@@ -27,6 +27,7 @@ fn open(bench: &Workbench, memory_mib: u64, cancel: Cancel) -> Workspace {
         },
         life,
         cpu: life,
+        harness: None,
     };
     Workspace::open(&bench.runner, &room, cancel).unwrap()
 }
