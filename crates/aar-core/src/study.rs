@@ -128,7 +128,8 @@ impl Default for LlmSettings {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CommandSettings {
-    /// The program and its arguments; in each of them `{task}` becomes what the agent is to do.
+    /// The program and its arguments; in each of them `{task}` becomes what the agent is to do, and `{name}` its
+    /// name.
     pub run: Vec<String>,
     /// Directories of the machine with its programs, shown read-only at their own absolute paths.
     pub show: Vec<String>,

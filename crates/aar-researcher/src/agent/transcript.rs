@@ -150,7 +150,15 @@ pub fn readable(content: &Value) -> String {
         }
         _ => match content["type"].as_str().unwrap_or_default() {
             "thinking" | "redacted_thinking" | "reasoning" => String::new(),
-            "tool_use" | "custom_tool_call" => format!("> {} {}", text("name"), content["input"]),
+            // A block of ours has its input in a wrapping that says whether it could be read.
+            "tool_use" | "custom_tool_call" => {
+                let input = &content["input"];
+                let input = input
+                    .get("json")
+                    .or_else(|| input.get("malformed"))
+                    .unwrap_or(input);
+                format!("> {} {input}", text("name"))
+            }
             "function_call" => format!("> {} {}", text("name"), text("arguments")),
             "tool_result" => format!("< {}", inner("content")),
             "function_call_output" | "custom_tool_call_output" => format!("< {}", inner("output")),

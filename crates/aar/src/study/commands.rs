@@ -211,7 +211,7 @@ impl Session<'_> {
             system: task.clone(),
             tools: hub_tools(),
         });
-        let command = script(settings, &task);
+        let command = script(settings, self.name, &task);
         let (mut soon, mut mute, mut sessions) = (0, 0, 0);
         let why = loop {
             if self.stopped() {
@@ -319,16 +319,17 @@ impl Session<'_> {
 }
 
 /// The shell command that starts the agent.
-fn script(settings: &CommandSettings, task: &str) -> String {
+fn script(settings: &CommandSettings, name: &Name, task: &str) -> String {
     let mut script = "cd ~\n".to_owned();
-    for (name, value) in &settings.env {
-        script.push_str(&format!("export {name}={}\n", quoted(value)));
+    for (variable, value) in &settings.env {
+        script.push_str(&format!("export {variable}={}\n", quoted(value)));
     }
-    let words = settings.run.iter();
-    let words: Vec<_> = words
-        .map(|word| quoted(&word.replace("{task}", task)))
-        .collect();
-    script.push_str(&words.join(" "));
+    let words = settings.run.iter().map(|word| {
+        // The task last: what it says stays as it is.
+        let word = word.replace("{name}", name.as_str());
+        quoted(&word.replace("{task}", task))
+    });
+    script.push_str(&words.collect::<Vec<_>>().join(" "));
     script.push_str("\necho \"[exit code $?]\"\n");
     script
 }
@@ -394,7 +395,8 @@ mod tests {
             ..CommandSettings::default()
         };
         let task = "line 1\n'; touch evil; echo '$(id) \"\\";
-        let script = script(&settings, task).replace("cd ~\n", "") + "printf '%s' \"$KEY\"";
+        let script = script(&settings, &"r1".parse().unwrap(), task).replace("cd ~\n", "")
+            + "printf '%s' \"$KEY\"";
         let output = std::process::Command::new("sh")
             .arg("-c")
             .arg(script)

@@ -65,7 +65,8 @@ pub(super) fn check(body: &Value) -> Result<Vec<Piece>, Refusal> {
             Value::String(text) => vec![json!({"type": "text", "text": text})],
             blocks => array(blocks).to_vec(),
         };
-        if at == 0 && role != "user" || !matches!(role, "user" | "assistant") {
+        // Newer models take instructions in the middle, too.
+        if at == 0 && role != "user" || !matches!(role, "user" | "assistant" | "system") {
             return Err(invalid(format!("messages.{at}: unexpected role")));
         }
         if content.is_empty() {
@@ -193,7 +194,7 @@ pub(super) fn whole(
         .map(|(at, part)| block(part, &tool_id(after, at)))
         .collect();
     json!({
-        "id": "msg_fake", "type": "message", "role": "assistant", "model": model, "content": content,
+        "id": format!("msg_fake_{after}"), "type": "message", "role": "assistant", "model": model, "content": content,
         "stop_reason": stop, "stop_sequence": null, "usage": usage(split, out),
     })
 }
@@ -209,7 +210,7 @@ pub(super) fn events(
     seed: u64,
 ) -> Vec<String> {
     let mut events = vec![event(json!({"type": "message_start", "message": {
-        "id": "msg_fake", "type": "message", "role": "assistant", "model": model, "content": [],
+        "id": format!("msg_fake_{after}"), "type": "message", "role": "assistant", "model": model, "content": [],
         "stop_reason": null, "stop_sequence": null, "usage": usage(split, 1),
     }}))];
     events.push(event(json!({"type": "ping"})));

@@ -122,7 +122,7 @@ pub(super) fn whole(
         message["tool_calls"] = calls.into();
     }
     json!({
-        "id": "chatcmpl-fake", "object": "chat.completion", "created": 1_790_000_000, "model": model,
+        "id": format!("chatcmpl-fake-{after}"), "object": "chat.completion", "created": 1_790_000_000, "model": model,
         "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(stop)}],
         "usage": usage(split, out),
     })
@@ -148,7 +148,7 @@ pub(super) fn events(
     manner: &Manner,
 ) -> Vec<String> {
     let chunk = |choices: Value| {
-        json!({"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1_790_000_000,
+        json!({"id": format!("chatcmpl-fake-{after}"), "object": "chat.completion.chunk", "created": 1_790_000_000,
             "model": model, "choices": choices})
     };
     let delta = |delta: Value| chunk(json!([{"index": 0, "delta": delta, "finish_reason": null}]));

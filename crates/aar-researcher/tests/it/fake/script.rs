@@ -17,6 +17,8 @@ pub(crate) enum Say {
         name: String,
         input: Value,
     },
+    /// The first of these that is on offer, in words of the agent that asks: each has its own.
+    OneOf(Vec<Say>),
     /// A call whose input is this text, whatever it is.
     Malformed {
         name: String,
@@ -132,10 +134,39 @@ impl Script {
         }
     }
 
-    pub(super) fn turn(&self, after: usize) -> Turn {
+    /// What follows `after` turns of the model, in an answer to the request `body`.
+    pub(super) fn turn(&self, after: usize, body: &Value) -> Turn {
         let last = || Turn::text("That is all.");
-        self.turns.get(after).cloned().unwrap_or_else(last)
+        let mut turn = self.turns.get(after).cloned().unwrap_or_else(last);
+        let offered = offered(&body["tools"], "");
+        for say in &mut turn.say {
+            if let Say::OneOf(all) = say {
+                let is_offered = |one: &&Say| match one {
+                    Say::Tool { name, .. } => offered.contains(name),
+                    _ => true,
+                };
+                let none = || Say::Text(format!("None of my tools is on offer: {offered:?}"));
+                *say = all.iter().find(is_offered).cloned().unwrap_or_else(none);
+            }
+        }
+        turn
     }
+}
+
+/// The names of the tools of a request; one of a group is `group/name`.
+fn offered(tools: &Value, group: &str) -> Vec<String> {
+    let tools = tools.as_array().map_or(&[][..], Vec::as_slice);
+    let names = tools.iter().flat_map(|tool| {
+        let name = tool["name"]
+            .as_str()
+            .or_else(|| tool["function"]["name"].as_str());
+        let name = name.unwrap_or_default();
+        match tool["type"] == "namespace" {
+            true => offered(&tool["tools"], &format!("{name}/")),
+            false => vec![format!("{group}{name}")],
+        }
+    });
+    names.collect()
 }
 
 /// A part of a reply, ready to be sent in either format.
@@ -179,6 +210,7 @@ pub(super) fn play(turn: &Turn, max_tokens: u64) -> (Vec<Part>, String, u64) {
                 input: input.to_string(),
             },
             Say::Malformed { name, input } => Part::Tool { name, input },
+            Say::OneOf(_) => unreachable!("one was chosen"),
         };
         let left = max_tokens - tokens;
         if part.tokens() > left {

@@ -2,7 +2,7 @@
 
 use super::cache::{Cache, Split};
 use super::script::{Fault, Script, next, play};
-use super::{anthropic, openai};
+use super::{anthropic, openai, responses};
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -219,11 +219,13 @@ impl State {
         let number = self.next_call.fetch_add(1, Ordering::SeqCst);
         let fault = self.script.faults.get(&number).cloned();
         let path = asked.path.split('?').next().unwrap_or_default();
-        let is_anthropic = match path {
-            "/v1/messages" => true,
-            "/v1/chat/completions" => false,
+        let format = match path {
+            "/v1/messages" => Format::Messages,
+            "/v1/chat/completions" => Format::Chat,
+            "/v1/responses" => Format::Responses,
             _ => return send(out, 404, &[], "text/plain", b"404 page not found"),
         };
+        let is_anthropic = format == Format::Messages;
         let body: Value = serde_json::from_slice(&asked.body).unwrap_or(Value::Null);
         let mut call = Call {
             body,
@@ -233,14 +235,17 @@ impl State {
         };
         let refusal = self
             .faulty(fault.as_ref(), is_anthropic)
-            .or_else(|| self.check(asked, is_anthropic, &mut call).err());
+            .or_else(|| self.check(asked, format, &mut call).err());
         if let Some(refusal) = refusal {
             call.status = refusal.status;
             lock(&self.calls).push(call);
             return refuse(out, &refusal, is_anthropic, fault.as_ref());
         }
-        let after = assistant_turns(&call.body);
-        let max_tokens = ["max_tokens", "max_completion_tokens"]
+        let after = match format {
+            Format::Responses => responses::turns(&call.body),
+            Format::Messages | Format::Chat => assistant_turns(&call.body),
+        };
+        let max_tokens = ["max_tokens", "max_completion_tokens", "max_output_tokens"]
             .iter()
             .find_map(|name| call.body[name].as_u64())
             .unwrap_or(u64::MAX);
@@ -248,7 +253,8 @@ impl State {
             .script
             .context_window
             .saturating_sub(call.split.total());
-        let (parts, mut stop, output) = play(&self.script.turn(after), max_tokens.min(room));
+        let (parts, mut stop, output) =
+            play(&self.script.turn(after, &call.body), max_tokens.min(room));
         if room < max_tokens && output == room {
             stop = if is_anthropic {
                 "model_context_window_exceeded"
@@ -272,15 +278,18 @@ impl State {
         }
         let seed = self.script.seed ^ number;
         if body["stream"] != true {
-            let whole = if is_anthropic {
-                anthropic::whole(&model, &parts, &stop, &split, output, after)
-            } else {
-                openai::whole(&model, &parts, &stop, &split, output, after)
+            let whole = match format {
+                Format::Messages => anthropic::whole,
+                Format::Chat => openai::whole,
+                Format::Responses => responses::whole,
             };
+            let whole = whole(&model, &parts, &stop, &split, output, after);
             return send_json(out, 200, &[], &whole);
         }
         let mut events = if is_anthropic {
             anthropic::events(&model, &parts, &stop, &split, output, after, seed)
+        } else if format == Format::Responses {
+            responses::events(&model, &parts, &stop, &split, output, after, seed)
         } else {
             let manner = openai::Manner {
                 plain: self.script.plain,
@@ -374,7 +383,8 @@ impl State {
         }
     }
 
-    fn check(&self, asked: &Asked, is_anthropic: bool, call: &mut Call) -> Result<(), Refusal> {
+    fn check(&self, asked: &Asked, format: Format, call: &mut Call) -> Result<(), Refusal> {
+        let is_anthropic = format == Format::Messages;
         let bearer = asked
             .header("authorization")
             .map(|value| value.trim_start_matches("Bearer "));
@@ -422,10 +432,10 @@ impl State {
                 },
             });
         }
-        let parts = if is_anthropic {
-            anthropic::check(&call.body)?
-        } else {
-            openai::check(&call.body)?
+        let parts = match format {
+            Format::Messages => anthropic::check(&call.body)?,
+            Format::Chat => openai::check(&call.body)?,
+            Format::Responses => responses::check(&call.body)?,
         };
         let least = self.script.least_cached;
         let mut cache = lock(&self.cache);
@@ -474,6 +484,14 @@ impl State {
             }
         }
     }
+}
+
+/// What a call is written in.
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    Messages,
+    Chat,
+    Responses,
 }
 
 enum Then {
