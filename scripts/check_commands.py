@@ -4,8 +4,7 @@
 
 AGENTS is a directory into which the agents were installed, as examples/agents/NAME/study.toml says for /opt/agents.
 Each agent reads the board, runs a shell command, has a method scored, shares a finding and reads one, all through
-its sandbox's two ways out; then the study is verified. A last agent, a script of our own, tries what the proxy
-refuses.
+its sandbox's two ways out; then the study is verified.
 """
 
 import json
@@ -22,10 +21,10 @@ transfer = []
 replication_seeds = 4
 kind = ["command", "explorer"]
 """
-PRICES = """default_model = "fake-model"
+PRICES = """default_model = "{model}"
 
 [[model]]
-name = "fake-model"
+name = "{model}"
 wire = "{wire}"
 context_window = 200_000
 max_output = 16_000
@@ -33,11 +32,13 @@ price = {{ input = 4.0, output = 20.0, cache_write = 5.0, cache_read = 0.2 }}
 source = "made up for a test"
 read = 2026-11-21
 """
-# The format of each agent's model, and the name that its configuration gives to it.
+# The format of each agent's model, the name that its configuration gives to it, and the fake's name for it. Codex
+# chooses the form of its requests by the name, so it keeps it.
 AGENTS = {
-    "claude-code": ("anthropic", "claude-opus-5-5"),
-    "codex": ("openai", "gpt-5.4"),
-    "opencode": ("anthropic", "claude-opus-5-5"),
+    "claude-code": ("anthropic", "claude-opus-5-5", "fake-model"),
+    "codex": ("openai", "gpt-5.6-sol", "gpt-5.6-sol"),
+    "codex-plain": ("openai", "gpt-5.6-sol", "fake-model"),
+    "opencode": ("anthropic", "claude-opus-5-5", "fake-model"),
 }
 
 
@@ -51,22 +52,23 @@ def main():
 
 
 def study(name, home, aar, provider, installed):
-    wire, model = AGENTS[name]
+    wire, named, model = AGENTS[name]
+    example = EXAMPLES / name.removesuffix("-plain")
     fake = subprocess.Popen(
         [provider, str(HERE / "scripted_command.json")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )
     try:
         url = fake.stdout.readline().strip() + ("/v1" if wire == "openai" else "")
-        for file in (EXAMPLES / name).rglob("*"):
+        for file in example.rglob("*"):
             if file.is_file():
                 text = file.read_text().replace("/opt/agents", installed)
-                text = text.replace(model, "fake-model").replace('kind = "command"\n', SETTINGS)
+                text = text.replace(named, model).replace('kind = "command"\n', SETTINGS)
                 llm = f'[llm]\nprices = "prices.toml"\nkey_file = "key"\nbase_url = "{url}"'
-                target = home / file.relative_to(EXAMPLES / name)
+                target = home / file.relative_to(example)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text.replace("[llm]", llm))
-        (home / "prices.toml").write_text(PRICES.format(wire=wire))
+        (home / "prices.toml").write_text(PRICES.format(wire=wire, model=model))
         (home / "key").write_text(KEY)
         (home / "key").chmod(0o600)
         run = home / "run"

@@ -256,6 +256,38 @@ def openai_errors_have_their_types():
         raises(Exception, lambda: ask_gpt(client))
 
 
+def responses_stream_text_and_tools():
+    tools = [{"type": "function", "name": n, "parameters": {"type": "object"}} for n in ("bash", "view")]
+    with fake(turns=[TURN, {"say": [{"text": "Done."}]}], least_cached=128) as url:
+        client = gpt(url)
+        asked = [{"role": "user", "content": LONG}]
+
+        def ask(items, **more):
+            with client.responses.stream(model=MODEL, input=items, tools=tools, store=False, **more) as stream:
+                text = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
+                return text, stream.get_final_response()
+
+        text, first = ask(asked)
+        assert text == TEXT == first.output_text, text
+        assert [item.type for item in first.output] == ["reasoning", "message", "function_call", "function_call"]
+        calls = first.output[2:]
+        assert [json.loads(call.arguments) for call in calls] == TOOL_INPUTS
+        assert first.status == "completed" and first.usage.output_tokens > 10
+        asked += [item.model_dump(exclude_none=True) for item in first.output]
+        raises(openai.BadRequestError, lambda: ask(asked))
+        asked += [
+            {"type": "function_call_output", "call_id": call.call_id, "output": "ok"} for call in calls
+        ]
+        text, second = ask(asked)
+        assert text == "Done." and second.usage.input_tokens_details.cached_tokens > 2000, second.usage
+        whole = client.responses.create(model=MODEL, input="Begin.", max_output_tokens=4)
+        assert whole.status == "incomplete" and whole.incomplete_details.reason == "max_output_tokens"
+        error = raises(openai.NotFoundError, lambda: client.responses.create(model="none", input="x"))
+        assert error.code == "model_not_found", error
+    with fake(turns=[TURN], faults={"0": {"cut": 6}}) as url:
+        raises(Exception, lambda: list(gpt(url).responses.create(model=MODEL, input="x", stream=True)))
+
+
 CHECKS = [
     anthropic_streams_text_thinking_and_parallel_tools,
     anthropic_counts_the_cache,
@@ -263,6 +295,7 @@ CHECKS = [
     openai_streams_text_and_parallel_tools,
     openai_counts_the_cache,
     openai_errors_have_their_types,
+    responses_stream_text_and_tools,
 ]
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 mod agent;
 mod alone;
 mod fake;
+mod harness;
 mod llm;
 mod mcp;
 mod support;

@@ -167,7 +167,10 @@ fn block(part: &Part, id: &str) -> Value {
         Part::Thinking(text) => {
             json!({"type": "thinking", "thinking": text, "signature": sign(text)})
         }
-        Part::Text(text) => json!({"type": "text", "text": text}),
+        // Such tools are of the Responses API alone.
+        Part::Text(text) | Part::Custom { input: text, .. } => {
+            json!({"type": "text", "text": text})
+        }
         Part::Tool { name, input } => {
             let input: Value = serde_json::from_str(input).unwrap_or_else(|_| json!({}));
             json!({"type": "tool_use", "id": id, "name": name, "input": input})
@@ -222,7 +225,7 @@ pub(super) fn events(
                 "thinking",
                 text,
             ),
-            Part::Text(text) => (
+            Part::Text(text) | Part::Custom { input: text, .. } => (
                 json!({"type": "text", "text": ""}),
                 "text_delta",
                 "text",

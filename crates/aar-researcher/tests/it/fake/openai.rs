@@ -112,7 +112,7 @@ pub(super) fn whole(
     for (at, part) in parts.iter().enumerate() {
         match part {
             Part::Thinking(_) => {}
-            Part::Text(more) => text.push_str(more),
+            Part::Text(more) | Part::Custom { input: more, .. } => text.push_str(more),
             Part::Tool { name, input } => calls.push(json!({"id": call_id(after, at),
                 "type": "function", "function": {"name": name, "arguments": input}})),
         }
@@ -164,7 +164,7 @@ pub(super) fn events(
                         .map(|piece| event(&delta(json!({"reasoning_content": piece})))),
                 );
             }
-            Part::Text(text) => {
+            Part::Text(text) | Part::Custom { input: text, .. } => {
                 events.extend(
                     pieces(text, seed)
                         .iter()

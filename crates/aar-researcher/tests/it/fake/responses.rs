@@ -67,7 +67,15 @@ pub(super) fn turns(body: &Value) -> usize {
     (0..input.len()).filter(begins).count()
 }
 
-/// What a reply holds. A tool `group/name` is one of a group.
+/// Writes the name of a tool; `group/name` is one of a group.
+fn name_it(call: &mut Value, name: &str) {
+    match name.split_once('/') {
+        Some((group, name)) => (call["namespace"], call["name"]) = (group.into(), name.into()),
+        None => call["name"] = name.into(),
+    }
+}
+
+/// What a reply holds.
 fn output(parts: &[Part], after: usize) -> Vec<Value> {
     let item = |(at, part): (usize, &Part)| match part {
         Part::Thinking(text) => json!({"type": "reasoning", "id": format!("rs_fake_{after}_{at}"),
@@ -77,11 +85,14 @@ fn output(parts: &[Part], after: usize) -> Vec<Value> {
             "content": [{"type": "output_text", "text": text, "annotations": []}]}),
         Part::Tool { name, input } => {
             let mut call = json!({"type": "function_call", "id": format!("fc_fake_{after}_{at}"),
-                "call_id": format!("call_fake_{after}_{at}"), "name": name, "arguments": input,
-                "status": "completed"});
-            if let Some((group, name)) = name.split_once('/') {
-                (call["namespace"], call["name"]) = (group.into(), name.into());
-            }
+                "call_id": format!("call_fake_{after}_{at}"), "arguments": input, "status": "completed"});
+            name_it(&mut call, name);
+            call
+        }
+        Part::Custom { name, input } => {
+            let mut call = json!({"type": "custom_tool_call", "id": format!("ctc_fake_{after}_{at}"),
+                "call_id": format!("call_fake_{after}_{at}"), "input": input, "status": "completed"});
+            name_it(&mut call, name);
             call
         }
     };
@@ -162,7 +173,7 @@ pub(super) fn events(
                 }));
                 events.push(place(json!({"type": "response.function_call_arguments.done", "arguments": input, "name": item["name"]})));
             }
-            Part::Thinking(_) => {}
+            Part::Thinking(_) | Part::Custom { .. } => {}
         }
         events.push(json!({"type": "response.output_item.done", "output_index": at, "item": item}));
     }

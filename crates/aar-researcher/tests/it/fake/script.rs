@@ -17,6 +17,11 @@ pub(crate) enum Say {
         name: String,
         input: Value,
     },
+    /// A call of a tool that takes text.
+    Custom {
+        name: String,
+        input: String,
+    },
     /// The first of these that is on offer, in words of the agent that asks: each has its own.
     OneOf(Vec<Say>),
     /// A call whose input is this text, whatever it is.
@@ -138,11 +143,13 @@ impl Script {
     pub(super) fn turn(&self, after: usize, body: &Value) -> Turn {
         let last = || Turn::text("That is all.");
         let mut turn = self.turns.get(after).cloned().unwrap_or_else(last);
-        let offered = offered(&body["tools"], "");
+        let mut offered = offered(&body["tools"], "");
+        // Some send their tools as the first item of the conversation.
+        offered.extend(self::offered(&body["input"][0]["tools"], ""));
         for say in &mut turn.say {
             if let Say::OneOf(all) = say {
                 let is_offered = |one: &&Say| match one {
-                    Say::Tool { name, .. } => offered.contains(name),
+                    Say::Tool { name, .. } | Say::Custom { name, .. } => offered.contains(name),
                     _ => true,
                 };
                 let none = || Say::Text(format!("None of my tools is on offer: {offered:?}"));
@@ -174,19 +181,23 @@ pub(super) enum Part {
     Thinking(String),
     Text(String),
     Tool { name: String, input: String },
+    Custom { name: String, input: String },
 }
 
 impl Part {
     pub(super) fn tokens(&self) -> u64 {
         let bytes = match self {
             Self::Thinking(text) | Self::Text(text) => text.len(),
-            Self::Tool { name, input } => name.len() + input.len(),
+            Self::Tool { name, input } | Self::Custom { name, input } => name.len() + input.len(),
         };
         (bytes as u64).div_ceil(BYTES_PER_TOKEN)
     }
 
     fn cut(&mut self, tokens: u64) {
-        let (Self::Thinking(text) | Self::Text(text) | Self::Tool { input: text, .. }) = self;
+        let (Self::Thinking(text)
+        | Self::Text(text)
+        | Self::Tool { input: text, .. }
+        | Self::Custom { input: text, .. }) = self;
         let mut end = (tokens * BYTES_PER_TOKEN) as usize;
         end = end.min(text.len());
         while !text.is_char_boundary(end) {
@@ -210,6 +221,7 @@ pub(super) fn play(turn: &Turn, max_tokens: u64) -> (Vec<Part>, String, u64) {
                 input: input.to_string(),
             },
             Say::Malformed { name, input } => Part::Tool { name, input },
+            Say::Custom { name, input } => Part::Custom { name, input },
             Say::OneOf(_) => unreachable!("one was chosen"),
         };
         let left = max_tokens - tokens;
@@ -221,7 +233,9 @@ pub(super) fn play(turn: &Turn, max_tokens: u64) -> (Vec<Part>, String, u64) {
         tokens += part.tokens();
         parts.push(part);
     }
-    let calls = parts.iter().any(|part| matches!(part, Part::Tool { .. }));
+    let calls = parts
+        .iter()
+        .any(|part| matches!(part, Part::Tool { .. } | Part::Custom { .. }));
     let usual = if calls { "tool_use" } else { "end_turn" };
     let stop = turn.stop.clone().unwrap_or_else(|| usual.into());
     (parts, stop, tokens.max(1))
