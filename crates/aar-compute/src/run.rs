@@ -120,6 +120,7 @@ pub struct Runner {
     lab: PathBuf,
     honeytoken: Option<PathBuf>,
     python: Option<PathBuf>,
+    devices: Vec<PathBuf>,
     cancel: Cancel,
 }
 
@@ -132,6 +133,7 @@ impl Runner {
             lab,
             honeytoken: None,
             python: None,
+            devices: Vec::new(),
             cancel,
         }
     }
@@ -141,6 +143,13 @@ impl Runner {
     #[must_use]
     pub fn with_python(self, python: Option<PathBuf>) -> Self {
         Self { python, ..self }
+    }
+
+    /// The same runner, whose sandboxes have these devices of the machine, such as a GPU's; those of recipes do
+    /// without.
+    #[must_use]
+    pub fn with_devices(self, devices: Vec<PathBuf>) -> Self {
+        Self { devices, ..self }
     }
 
     /// The same runner, whose sandboxes hold the decoy token in the file at `honeytoken`.
@@ -231,6 +240,10 @@ impl Runner {
         ]
     }
 
+    pub(crate) fn devices(&self) -> &[PathBuf] {
+        &self.devices
+    }
+
     pub(crate) fn sandbox(&self) -> &Sandbox {
         &self.sandbox
     }
@@ -253,6 +266,10 @@ impl Runner {
             env,
             read_only: self.mounts(view),
             copies: vec![Mount::new(run.snapshot, aar_sandbox::WORK)],
+            devices: match runtime {
+                Runtime::LabOnly => Vec::new(),
+                Runtime::System | Runtime::Agent => self.devices.clone(),
+            },
             runtime,
             out_files: vec![OutFile::new(PREDICTIONS, most)],
             limits: limits(&run.limits),

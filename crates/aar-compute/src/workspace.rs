@@ -101,6 +101,7 @@ impl Workspace {
             env,
             read_only,
             copies: vec![Mount::new(room.seeded, WORK)],
+            devices: runner.devices().to_vec(),
             runtime: match room.harness {
                 Some(_) => Runtime::Agent,
                 None => Runtime::System,

@@ -281,6 +281,8 @@ pub struct Study {
     pub isolation: Isolation,
     /// A Python environment of the machine that all sandboxes are shown read-only, at its own absolute path.
     pub python: Option<String>,
+    /// Devices of the machine, such as a GPU's, that sandboxes of programs and agents have.
+    pub devices: Vec<String>,
     /// Sandboxes that run at one time; 0 means one for each core.
     pub slots: usize,
     /// Evaluations that all researchers together may spend, whatever their own budgets hold: names are free,
@@ -316,6 +318,7 @@ impl Default for Study {
             replication_seeds: 16,
             isolation: Isolation::default(),
             python: None,
+            devices: Vec::new(),
             slots: 0,
             team_evaluations: 10_000,
             budget: Budget::default(),
@@ -406,6 +409,10 @@ impl Study {
                 "a file beside llm.key_env".to_owned(),
                 "one of the two",
             );
+        }
+        let is_device = |path: &&String| path.starts_with("/dev/") && !path.contains("..");
+        if let Some(path) = self.devices.iter().find(|path| !is_device(path)) {
+            return refuse("devices", format!("{path:?}"), "paths below /dev");
         }
         if self.has(ResearcherKind::Command) {
             if self.isolation == Isolation::None {

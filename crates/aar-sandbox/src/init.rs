@@ -78,7 +78,7 @@ fn isolate(job: &Job) -> Result<Held, Failure> {
     }
     lockdown::drop_power(ids)?;
     let landlock = lockdown::landlock(&seen, job.spec.runtime)?;
-    syscalls::confine(job.spec.runtime)?;
+    syscalls::confine(job.spec.runtime, !job.spec.devices.is_empty())?;
     Ok(Held {
         namespaces: true,
         seccomp: true,

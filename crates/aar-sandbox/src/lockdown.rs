@@ -74,7 +74,7 @@ pub(crate) fn landlock(seen: &Seen, runtime: Runtime) -> Result<Option<u32>, Fai
             ))?
             .add_rules(path_beneath_rules(
                 &seen.devices,
-                AccessFs::ReadFile | AccessFs::WriteFile,
+                AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev,
             ))?
             .add_rules(path_beneath_rules([WORK, TMP], write))?
             .add_rules(path_beneath_rules([OUT], write & !AccessFs::Execute))?
@@ -97,6 +97,8 @@ pub(crate) fn limit_resources(spec: &Spec, isolated: bool) -> rustix::io::Result
     let (addresses, files) = match spec.runtime {
         // A JavaScript engine sets aside a hundred gigabytes of them and uses next to none.
         Runtime::Agent => (u64::MAX, 4_096),
+        // So does a GPU's library.
+        _ if !spec.devices.is_empty() => (u64::MAX, 512),
         _ => (
             limits
                 .memory_bytes

@@ -54,7 +54,12 @@ pub(crate) fn build(job: &Job, owner: u32) -> Result<Seen, Failure> {
         let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
         pieces.push(piece(mount, attributes)?);
     }
-    for device in DEVICES {
+    let devices: Vec<PathBuf> = DEVICES
+        .iter()
+        .map(PathBuf::from)
+        .chain(job.spec.devices.clone())
+        .collect();
+    for device in &devices {
         let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
         pieces.push(piece(&Mount::new(device, device), attributes)?);
     }
@@ -87,9 +92,9 @@ pub(crate) fn build(job: &Job, owner: u32) -> Result<Seen, Failure> {
         read_only: pieces
             .iter()
             .map(|piece| piece.inside.clone())
-            .filter(|inside| !DEVICES.iter().any(|device| inside == Path::new(device)))
+            .filter(|inside| !devices.contains(inside))
             .collect(),
-        devices: DEVICES.map(PathBuf::from).to_vec(),
+        devices,
     })
 }
 

@@ -26,6 +26,9 @@ pub struct Spec {
     /// Files and directories copied to a writable place under [`WORK`]. Symbolic links in them are
     /// refused: following one would copy whatever an untrusted author pointed it at.
     pub copies: Vec<Mount>,
+    /// Devices of the machine, such as a GPU's, that can be read, written and controlled. Whoever has one
+    /// speaks to its driver in the kernel, and to all others that have it.
+    pub devices: Vec<PathBuf>,
     /// Which of the machine's programs and libraries are there.
     pub runtime: Runtime,
     /// Files to fetch from [`OUT`] when the command has ended.
@@ -150,6 +153,7 @@ impl Spec {
             env: Vec::new(),
             read_only: Vec::new(),
             copies: Vec::new(),
+            devices: Vec::new(),
             runtime: Runtime::LabOnly,
             out_files: Vec::new(),
             limits: Limits::default(),
@@ -211,6 +215,12 @@ impl Spec {
                 return wrong(format!(
                     "{inside}: copies go to {WORK}; use read_only elsewhere"
                 ));
+            }
+        }
+        for device in &self.devices {
+            if !(is_plain(device, true) && device.starts_with("/dev")) {
+                let device = device.display();
+                return wrong(format!("{device}: a device has its place below /dev"));
             }
         }
         for file in &self.out_files {
@@ -289,6 +299,8 @@ mod tests {
             .read_only
             .push(Mount::new("/etc", "/work/../etc"))));
         assert!(bad(|s| s.copies.push(Mount::new("/etc", "/etc"))));
+        assert!(bad(|s| s.devices.push("/etc/passwd".into())));
+        assert!(bad(|s| s.devices.push("/dev/../etc/passwd".into())));
         assert!(bad(|s| s.out_files.push(OutFile::new("../x", 1))));
         assert!(bad(|s| s.limits.processes = 0));
     }

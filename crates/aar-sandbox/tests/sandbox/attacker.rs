@@ -58,6 +58,18 @@ pub(crate) fn attack(args: &[String]) -> i32 {
             let names: Vec<String> = names.iter().map(u32::to_string).collect();
             println!("{}", names.join(" "));
         }
+        "device" => {
+            let device = File::options().read(true).write(true).open(&rest[0]);
+            let mut device = device.expect("the device that was given");
+            let mut byte = [1];
+            std::io::Read::read_exact(&mut device, &mut byte).expect("read");
+            device.write_all(b"x").expect("written");
+            if byte == [0] {
+                println!("used");
+            }
+            tried.must_fail("another device", File::open(&rest[1]));
+            tried.must_fail("a file beside it", File::create("/dev/mine"));
+        }
         "agents-network" => agents_network(&mut tried, rest),
         "kernel" => kernel(&mut tried),
         "outside" => outside(&mut tried, rest),

@@ -27,6 +27,7 @@ pub(crate) const TESTS: Tests = &[
         agents_network,
     ),
     ("an agent sees its own processes and no more", agents_files),
+    ("a device that is given is there, and no other", devices),
     ("the kernel gives no power", kernel),
     ("processes outside cannot be reached", outside),
     ("what is read-only stays so", read_only),
@@ -192,6 +193,21 @@ fn agents_files() {
     let outcome = refused(&agents(&["processes"]));
     // Process 1, which is ours, shows itself to nobody.
     assert_eq!(stdout(&outcome), "2");
+}
+
+fn devices() {
+    // Any machine has this one, and nobody gets it unasked.
+    let mut spec = attack(&["device", "/dev/zero", "/dev/full"]);
+    spec.runtime = Runtime::System;
+    spec.read_only[0].inside = "/lab/attacker".into();
+    spec.command[0] = "/lab/attacker".into();
+    spec.devices.push("/dev/zero".into());
+    assert_eq!(stdout(&refused(&spec)), "used");
+    spec.devices = vec!["/dev/no-such-device".into()];
+    match sandbox().run(&spec, &Cancel::new()) {
+        Err(error) => assert!(error.to_string().contains("no-such-device"), "{error}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// An attack with what a command-line agent has.

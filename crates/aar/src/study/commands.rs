@@ -3,7 +3,7 @@
 use super::agents::{TRANSCRIPTS, brief, record};
 use super::conduct::{OnDrop, milliseconds};
 use super::crew::Door;
-use super::open::Opened;
+use super::open::{Opened, check_place};
 use super::progress::Progress;
 use super::provider::Provider;
 use super::rooms::{Rooms, guide, open_to_all, seed};
@@ -62,9 +62,7 @@ pub(crate) struct Commands<'a> {
 pub(crate) fn check(settings: &CommandSettings, base: &Path) -> Result<CommandSettings> {
     let mut settings = settings.clone();
     for shown in &settings.show {
-        if !Path::new(shown).is_dir() {
-            bail!("field command.show: {shown} is not a directory");
-        }
+        check_place(Path::new(shown)).with_context(|| format!("field command.show: {shown:?}"))?;
     }
     if let Some(home) = &mut settings.home {
         let path = base.join(&*home);

@@ -96,7 +96,9 @@ pub(crate) fn conduct(
         let lab = scratch.path().join(name);
         builtin::write_lab(&lab)?;
         let python = study.python.as_ref().map(PathBuf::from);
-        Ok(Runner::new(sandbox.clone(), lab, cancel.clone()).with_python(python))
+        let devices = study.devices.iter().map(PathBuf::from).collect();
+        let runner = Runner::new(sandbox.clone(), lab, cancel.clone());
+        Ok(runner.with_python(python).with_devices(devices))
     };
     let machine = Machine {
         runner: runner("aar-lab")?,

@@ -16,7 +16,7 @@ use aar_stats::Anchors;
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Teacher seeds behind the anchors: cheap, and their error is in every absolute PGR.
@@ -48,6 +48,12 @@ pub(crate) fn open(
     }
     if let Some(python) = &study.python {
         check_python(Path::new(python)).with_context(|| format!("field python: {python:?}"))?;
+    }
+    for device in &study.devices {
+        let seen = fs::metadata(device).with_context(|| format!("field devices: {device:?}"))?;
+        if !seen.file_type().is_char_device() {
+            bail!("field devices: {device:?} is no device that programs can use");
+        }
     }
     let secret = match study.seed {
         Some(seed) => Secret::of_seed(seed),
@@ -121,24 +127,33 @@ fn check_sources(sources: &[Source], run_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what is no Python environment, or one whose interpreter no sandbox would find.
-fn check_python(python: &Path) -> Result<()> {
-    if !python.is_absolute() {
+/// Refuses a directory that sandboxes cannot show at its own path.
+pub(super) fn check_place(directory: &Path) -> Result<()> {
+    if !directory.is_absolute() {
         bail!("expected an absolute path");
     }
-    let here = python.canonicalize().context("finding it")?;
-    if here != python {
+    let here = directory.canonicalize().context("finding it")?;
+    if here != directory {
         bail!("it leads to {}: name that", here.display());
     }
-    const TAKEN: [&str; 12] = [
-        "/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev", "/work", "/out",
-        "/problem", "/tmp",
-    ];
-    if python.parent().is_none() || TAKEN.iter().any(|taken| python.starts_with(taken)) {
-        bail!(
-            "sandboxes have something else there: make the environment elsewhere, such as below /opt"
-        );
+    if !here.is_dir() {
+        bail!("it is no directory");
     }
+    const TAKEN: [&str; 13] = [
+        "/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev", "/work", "/out",
+        "/problem", "/tmp", "/opt/aar",
+    ];
+    let taken =
+        |taken: &&str| directory.starts_with(taken) || Path::new(taken).starts_with(directory);
+    if TAKEN.iter().any(|place| taken(&place)) {
+        bail!("sandboxes have something else there: put it elsewhere, such as below /opt");
+    }
+    Ok(())
+}
+
+/// Refuses what is no Python environment, or one whose interpreter no sandbox would find.
+fn check_python(python: &Path) -> Result<()> {
+    check_place(python)?;
     let interpreter = python.join("bin/python3").canonicalize();
     let interpreter = interpreter.context("it has no bin/python3")?;
     let found = interpreter.starts_with(python) || interpreter.starts_with("/usr/bin");
