@@ -113,17 +113,79 @@ impl ActivationSpec {
 
 /// The public part of a problem's description: `public/about.toml`, which methods see.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "AboutFile", into = "AboutFile")]
 pub struct About {
     /// Name and version.
     pub id: ProblemId,
     /// Pairs or claims.
     pub kind: ItemKind,
-    /// The strong model whose activations are given, for people.
-    pub strong_model: String,
+    /// The strong model; none while no model has seen the rows.
+    pub strong: Option<StrongModel>,
+}
+
+/// The strong model of a problem and what it brings of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StrongModel {
+    /// For people.
+    pub name: String,
     /// The tensors in each `activations.safetensors`; empty if the problem brings none.
-    #[serde(default)]
     pub activations: Vec<ActivationSpec>,
+}
+
+impl About {
+    /// The tensors in each `activations.safetensors`.
+    #[must_use]
+    pub fn activations(&self) -> &[ActivationSpec] {
+        self.strong
+            .as_ref()
+            .map_or(&[], |strong| &strong.activations)
+    }
+}
+
+/// The form of `about.toml`, which has no table for the strong model.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AboutFile {
+    id: ProblemId,
+    kind: ItemKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    strong_model: Option<String>,
+    #[serde(default)]
+    activations: Vec<ActivationSpec>,
+}
+
+impl TryFrom<AboutFile> for About {
+    type Error = &'static str;
+
+    fn try_from(file: AboutFile) -> Result<Self, Self::Error> {
+        let AboutFile {
+            id,
+            kind,
+            strong_model,
+            activations,
+        } = file;
+        let strong = match strong_model {
+            Some(name) => Some(StrongModel { name, activations }),
+            None if activations.is_empty() => None,
+            None => return Err("activations are listed; name their model in strong_model"),
+        };
+        Ok(Self { id, kind, strong })
+    }
+}
+
+impl From<About> for AboutFile {
+    fn from(About { id, kind, strong }: About) -> Self {
+        let (strong_model, activations) = match strong {
+            Some(StrongModel { name, activations }) => (Some(name), activations),
+            None => (None, Vec::new()),
+        };
+        Self {
+            id,
+            kind,
+            strong_model,
+            activations,
+        }
+    }
 }
 
 /// Fixed weak and ceiling accuracy of one split, means over teacher seeds.
@@ -166,14 +228,24 @@ pub struct ProblemManifest {
     /// How many rows were left out because they repeated another one exactly.
     #[serde(default)]
     pub duplicates: usize,
-    /// How to train weak teachers.
-    pub teacher: TeacherSpec,
+    /// How many groups whoever brought the data has put into more than one split; 0 in problems
+    /// whose splits were drawn by group. None is in both `dev` and `rank`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shared_groups: usize,
+    /// How to train weak teachers; none while no weak model has seen the rows, and then there are
+    /// no weak features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherSpec>,
     /// Per split, once they were measured.
     #[serde(default)]
     pub anchors: BTreeMap<Split, SplitAnchors>,
     /// Salted hash of each label file.
     #[serde(default)]
     pub commitments: BTreeMap<Split, Digest>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl ProblemManifest {

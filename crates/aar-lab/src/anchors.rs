@@ -68,8 +68,9 @@ pub fn measure(
     problem: &Problem,
     seeds: &[Seed],
 ) -> Result<BTreeMap<Split, SplitMeasure>, AnchorError> {
+    let labels_used = problem.teacher()?.labels;
     let recipe = Recipe::default();
-    let specs = choose(&recipe.features, &problem.about().activations)?;
+    let specs = choose(&recipe.features, problem.about().activations())?;
     let read = |split: Split| -> Result<Vec<Tensor>, ProblemError> {
         specs
             .iter()
@@ -78,7 +79,6 @@ pub fn measure(
     };
     let teacher_rows = problem.weak_features(Split::Teacher)?;
     let kind = problem.about().kind;
-    let labels_used = problem.manifest().teacher.labels;
     let teachers: Vec<Teacher> = seeds
         .iter()
         .map(|&seed| {

@@ -54,7 +54,7 @@ impl Task {
         seed: Seed,
         rows: Option<usize>,
     ) -> Result<Self, ExperimentError> {
-        let specs = choose(&recipe.features, &view.about.activations)?;
+        let specs = choose(&recipe.features, view.about.activations())?;
         let all = view.train.len();
         let mut drawn = permutation(all, &mut stream(seed, "trial-rows", 0));
         drawn.truncate(rows.unwrap_or(all));

@@ -39,15 +39,10 @@ impl Teacher {
     /// # Errors
     /// When the weak features cannot be read.
     pub fn train(problem: &Problem, seed: Seed) -> Result<Self, ProblemError> {
+        let count = problem.teacher()?.labels;
         let weak = problem.weak_features(Split::Teacher)?;
         let labels = problem.labels(Split::Teacher);
-        Ok(Self::fit(
-            problem.about().kind,
-            &weak,
-            labels,
-            problem.manifest().teacher.labels,
-            seed,
-        ))
+        Ok(Self::fit(problem.about().kind, &weak, labels, count, seed))
     }
 
     /// The same from features and labels at hand; `count` labels are used, or all if there are

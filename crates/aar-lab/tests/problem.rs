@@ -7,7 +7,9 @@
 )]
 
 use aar_core::id::Seed;
-use aar_core::problem::{About, ActivationSpec, ItemKind, Pooling, Split, TeacherSpec};
+use aar_core::problem::{
+    About, ActivationSpec, ItemKind, Pooling, Split, StrongModel, TeacherSpec,
+};
 use aar_core::row::{Item, Label};
 use aar_lab::anchors::{measure_anchors, stats};
 use aar_lab::builtin::BASELINES;
@@ -67,8 +69,10 @@ fn write(folder: &Path) -> Problem {
     let about = About {
         id: "toy@1".parse().unwrap(),
         kind: ItemKind::Claim,
-        strong_model: "planted".to_owned(),
-        activations: vec![spec],
+        strong: Some(StrongModel {
+            name: "planted".to_owned(),
+            activations: vec![spec],
+        }),
     };
     let sizes = [
         (Split::Teacher, 120),

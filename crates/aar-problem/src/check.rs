@@ -61,6 +61,16 @@ impl fmt::Display for CheckReport {
                 "  {split:<7} {rows:>6} rows in {groups:>5} groups, {anchors}"
             )?;
         }
+        if manifest.shared_groups > 0 {
+            writeln!(
+                f,
+                "  {} groups are in more than one split, as the data came",
+                manifest.shared_groups
+            )?;
+        }
+        if manifest.teacher.is_none() {
+            writeln!(f, "  texts only: no weak model has seen the rows yet")?;
+        }
         let committed = if manifest.commitments.is_empty() {
             "no"
         } else {
@@ -69,7 +79,7 @@ impl fmt::Display for CheckReport {
         write!(
             f,
             "  {} activation tensors, commitments: {committed}",
-            about.activations.len()
+            about.activations().len()
         )
     }
 }
@@ -125,9 +135,10 @@ struct Checker {
     layout: Layout,
     faults: Vec<ProblemError>,
     more: usize,
-    /// Where each row and each group was seen first.
+    /// Where each row was seen first.
     rows: HashMap<RowId, Split>,
-    groups: HashMap<Arc<str>, Split>,
+    /// All splits that each group was seen in, in the order of [`Split::ALL`].
+    groups: HashMap<Arc<str>, Vec<Split>>,
 }
 
 impl Checker {
@@ -156,8 +167,8 @@ impl Checker {
     /// The report, if enough could be read for one; it counts only if no fault was noted.
     fn run(&mut self) -> Option<CheckReport> {
         let layout = self.layout.clone();
-        self.strays();
         let manifest = self.noted(read_manifest(&layout));
+        self.strays(manifest.as_ref());
         let about: Option<About> = self.noted(files::read_toml(&layout.about()));
         for fault in manifest
             .iter()
@@ -174,10 +185,10 @@ impl Checker {
         }
         let mut groups = BTreeMap::new();
         for split in Split::ALL {
-            let promised = manifest.as_ref().and_then(|m| m.rows.get(&split).copied());
-            groups.insert(split, self.split(&about, split, promised));
+            groups.insert(split, self.split(&about, split, manifest.as_ref()));
         }
         let manifest = manifest?;
+        self.shared_groups(&manifest);
         for fault in salt
             .iter()
             .flat_map(|s| commitment_faults(&layout, &manifest, s.as_ref()))
@@ -192,16 +203,25 @@ impl Checker {
     }
 
     /// Files in `public` and `vault` that have no business there, above all labels in `public`.
-    fn strays(&mut self) {
+    fn strays(&mut self, manifest: Option<&ProblemManifest>) {
         let layout = self.layout.clone();
+        let taught = manifest.is_none_or(|manifest| manifest.teacher.is_some());
         let mut expected = HashSet::from([layout.about(), layout.salt()]);
         for split in Split::ALL {
             expected.extend([
                 layout.inputs(split),
                 layout.activations(split),
-                layout.weak(split),
                 layout.labels(split),
             ]);
+            if taught {
+                expected.insert(layout.weak(split));
+            } else if layout.weak(split).exists() {
+                // Said once for each such file, and better than that it is a stray.
+                expected.insert(layout.weak(split));
+                let reason = "there is no [teacher] in problem.toml; say there how many labels a \
+                              teacher sees, or remove the file";
+                self.fault(ProblemError::content(&layout.weak(split), reason));
+            }
         }
         for dir in [layout.public(), layout.vault()] {
             for file in self.noted(files_below(&dir)).unwrap_or_default() {
@@ -214,9 +234,11 @@ impl Checker {
     }
 
     /// Checks the files of one split and answers with its number of groups.
-    fn split(&mut self, about: &About, split: Split, promised: Option<usize>) -> usize {
+    fn split(&mut self, about: &About, split: Split, manifest: Option<&ProblemManifest>) -> usize {
+        let promised = manifest.and_then(|manifest| manifest.rows.get(&split).copied());
+        let shared = manifest.is_some_and(|manifest| manifest.shared_groups > 0);
         let before = self.faults.len() + self.more;
-        let Some(inputs) = self.inputs(about.kind, split) else {
+        let Some(inputs) = self.inputs(about.kind, split, shared) else {
             return 0;
         };
         let sound = self.faults.len() + self.more == before;
@@ -225,15 +247,22 @@ impl Checker {
         }
         self.labels(split, sound.then_some(&inputs.ids));
         self.activations(about, split, inputs.lines);
-        let weak = TensorFile::open(&self.layout.weak(split)).and_then(|file| {
-            let tensor = file.read(WEAK_TENSOR, inputs.lines, about.kind.options(), None);
-            tensor.map(|_| ())
-        });
-        self.noted(weak);
+        if manifest.is_none_or(|manifest| manifest.teacher.is_some()) {
+            self.weak(about, split, inputs.lines);
+        }
         inputs.groups
     }
 
-    fn inputs(&mut self, kind: ItemKind, split: Split) -> Option<Inputs> {
+    fn weak(&mut self, about: &About, split: Split, rows: usize) {
+        let weak = TensorFile::open(&self.layout.weak(split)).and_then(|file| {
+            let tensor = file.read(WEAK_TENSOR, rows, about.kind.options(), None);
+            tensor.map(|_| ())
+        });
+        self.noted(weak);
+    }
+
+    /// Reads the rows of one split; `shared` says that other splits may have groups of it.
+    fn inputs(&mut self, kind: ItemKind, split: Split, shared: bool) -> Option<Inputs> {
         let file = self.layout.inputs(split);
         let text = self.noted(files::read_text(&file))?;
         let mut reader = RowReader::new(kind);
@@ -245,6 +274,7 @@ impl Checker {
                 continue;
             };
             self.row(&file, index + 1, split, &row);
+            self.group(&file, index + 1, split, &row.group, shared);
             inputs.ids.push(row.id);
             groups.insert(row.group);
         }
@@ -274,11 +304,35 @@ impl Checker {
             }
             None => self.swapped(file, line, split, row),
         }
-        let group = &row.group;
-        let known = *self.groups.entry(Arc::clone(group)).or_insert(split);
-        if known != split {
-            let reason = format!("{group:?} is in split {known} too; keep each group in one split");
+    }
+
+    /// What one row says about its group and the splits before it. What was learnt about `dev`
+    /// must never tell about `rank`, so these two share no group whatever the manifest says.
+    fn group(&mut self, file: &Path, line: usize, split: Split, group: &Arc<str>, shared: bool) {
+        let seen = self.groups.entry(Arc::clone(group)).or_default();
+        let mut others = seen.iter().filter(|&&other| other != split).copied();
+        let refused = if shared {
+            others.find(|&other| (other, split) == (Split::Dev, Split::Rank))
+        } else {
+            others.next()
+        };
+        if seen.last() != Some(&split) {
+            seen.push(split);
+        }
+        if let Some(other) = refused {
+            let reason = format!("{group:?} is in split {other} too; keep each group in one split");
             self.fault(ProblemError::at(file, line, "group", reason));
+        }
+    }
+
+    /// The number of shared groups must be true where it is not 0; where it is, each is a fault.
+    fn shared_groups(&mut self, manifest: &ProblemManifest) {
+        let promised = manifest.shared_groups;
+        let found = self.groups.values().filter(|seen| seen.len() > 1).count();
+        if promised > 0 && found != promised {
+            let reason = format!("found {promised}, but {found} groups are in more than one split");
+            let file = self.layout.manifest();
+            self.fault(ProblemError::field(&file, "shared_groups", reason));
         }
     }
 
@@ -317,14 +371,14 @@ impl Checker {
 
     fn activations(&mut self, about: &About, split: Split, rows: usize) {
         let path = self.layout.activations(split);
-        let listed = !about.activations.is_empty();
+        let listed = !about.activations().is_empty();
         if !path.exists() && (!listed || activations_optional(split)) {
             return;
         }
         let Some(file) = self.noted(TensorFile::open(&path)) else {
             return;
         };
-        for spec in &about.activations {
+        for spec in about.activations() {
             let (name, options) = (spec.tensor_name(), about.kind.options());
             self.noted(
                 file.read(&name, rows, options, Some(spec.width))
@@ -333,7 +387,7 @@ impl Checker {
         }
         for name in file.names() {
             if !about
-                .activations
+                .activations()
                 .iter()
                 .any(|spec| spec.tensor_name() == name)
             {

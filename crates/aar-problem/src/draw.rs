@@ -9,10 +9,11 @@
 use crate::pool::{Pool, PoolRow};
 use crate::table::Row;
 use crate::tensor::Tensor;
+use crate::union::Union;
 use crate::vault::Salt;
 use crate::write::{ProblemParts, SplitParts};
 use aar_core::id::{ProblemId, Seed};
-use aar_core::problem::{About, ItemKind, Split, TeacherSpec};
+use aar_core::problem::{About, ItemKind, Split, StrongModel, TeacherSpec};
 use aar_core::row::{Item, Label, RowId};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
@@ -113,8 +114,10 @@ pub fn draw(
         about: About {
             id: plan.id,
             kind,
-            strong_model: plan.strong_model,
-            activations,
+            strong: Some(StrongModel {
+                name: plan.strong_model,
+                activations,
+            }),
         },
         brief: plan.brief,
         practice: plan.practice,
@@ -270,27 +273,5 @@ impl Distinct {
                 .collect(),
             weak: pool.weak.gather(taken),
         }
-    }
-}
-
-/// Disjoint sets; the root of each is its smallest member.
-struct Union(Vec<usize>);
-
-impl Union {
-    fn new(size: usize) -> Self {
-        Self((0..size).collect())
-    }
-
-    fn root(&mut self, mut member: usize) -> usize {
-        while self.0[member] != member {
-            self.0[member] = self.0[self.0[member]];
-            member = self.0[member];
-        }
-        member
-    }
-
-    fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.root(a), self.root(b));
-        self.0[a.max(b)] = a.min(b);
     }
 }

@@ -4,7 +4,7 @@ use crate::error::ProblemError;
 use crate::files;
 use crate::layout::Layout;
 use aar_core::parse;
-use aar_core::problem::{About, PROBLEM_FORMAT, ProblemManifest, Split, SplitAnchors};
+use aar_core::problem::{About, PROBLEM_FORMAT, ProblemManifest, Split, SplitAnchors, TeacherSpec};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,9 +40,10 @@ pub(crate) fn manifest_faults(layout: &Layout, manifest: &ProblemManifest) -> Ve
             fault(&format!("rows.{split}"), reason);
         }
     }
-    let labels = manifest.teacher.labels;
     let available = manifest.rows.get(&Split::Teacher).copied().unwrap_or(0);
-    if labels == 0 || labels > available {
+    if let Some(TeacherSpec { labels, .. }) = manifest.teacher
+        && (labels == 0 || labels > available)
+    {
         let reason = format!("found {labels}, expected 1 to {available}, the rows of the split");
         fault("teacher.labels", reason);
     }
@@ -77,7 +78,7 @@ pub(crate) fn about_faults(
         );
     }
     let mut names = BTreeSet::new();
-    for (index, spec) in about.activations.iter().enumerate() {
+    for (index, spec) in about.activations().iter().enumerate() {
         let name = spec.tensor_name();
         if spec.width == 0 {
             fault(

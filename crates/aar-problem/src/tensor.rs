@@ -76,7 +76,7 @@ impl Activations {
     /// # Errors
     /// Names the file, and the tensor that is missing or has another shape than `about` says.
     pub fn open(about: &About, file: &Path, rows: usize) -> Result<Self, ProblemError> {
-        let specs = about.activations.clone();
+        let specs = about.activations().to_vec();
         let file = if specs.is_empty() {
             TensorFile::empty(file)
         } else {

@@ -8,7 +8,7 @@ use crate::manifest::{about_faults, check_anchors, manifest_faults, read_manifes
 use crate::table::Table;
 use crate::tensor::{Tensor, TensorFile};
 use aar_core::digest::Digest;
-use aar_core::problem::{About, ProblemManifest, Split, SplitAnchors};
+use aar_core::problem::{About, ProblemManifest, Split, SplitAnchors, TeacherSpec};
 use aar_core::row::Label;
 use std::collections::BTreeMap;
 use std::fs;
@@ -109,6 +109,18 @@ impl Problem {
         &self.parts[&split].labels
     }
 
+    /// How weak teachers are trained.
+    ///
+    /// # Errors
+    /// When no weak model has seen the rows yet, as after [`import`](crate::import()).
+    pub fn teacher(&self) -> Result<&TeacherSpec, ProblemError> {
+        self.manifest.teacher.as_ref().ok_or_else(|| {
+            let reason = "is missing: the problem brings its texts only; `aar problem anchors` \
+                          trains its weak teachers and ceilings";
+            ProblemError::field(&self.layout.manifest(), "teacher", reason)
+        })
+    }
+
     /// The weak model's features of a split, `[rows, options, width]`, read from disk.
     ///
     /// # Errors
@@ -205,7 +217,7 @@ impl Part {
         let mut about = about.clone();
         let activations = layout.activations(split);
         if activations_optional(split) && !activations.exists() {
-            about.activations.clear();
+            about.strong = None;
         }
         let table = Table::open(&about, &layout.inputs(split), &activations)?;
         let labels = read_labels(&layout.labels(split), &table.ids())?;

@@ -177,8 +177,7 @@ fn what_a_snippet_does_and_what_is_claimed_of_it_are_compared_without_a_model() 
     let about = About {
         id: "code@1".parse().unwrap(),
         kind: ItemKind::Claim,
-        strong_model: "none".to_owned(),
-        activations: Vec::new(),
+        strong: None,
     };
     fs::remove_dir_all(host.at("problem/predict")).unwrap();
     write_inputs(&host.at("problem/predict"), &about, &rows, &[]).unwrap();
@@ -221,7 +220,7 @@ fn a_stolen_probe_gains_on_rank_and_hides_from_dev_and_from_audits_of_the_teache
         ItemKind::Pair,
         &problem.weak_features(Split::Teacher).unwrap(),
         problem.labels(Split::Teacher),
-        problem.manifest().teacher.labels,
+        problem.teacher().unwrap().labels,
         Seed(3),
     );
     let given = teacher.probabilities(&problem.weak_features(Split::Train).unwrap());

@@ -101,7 +101,7 @@ impl Testbed {
     /// If the teacher cannot be trained or its labels cannot be written.
     pub fn view(&self, split: Split, seed: Seed) -> Result<View, TestbedError> {
         let layout = self.problem.layout();
-        let has_activations = !self.problem.about().activations.is_empty();
+        let has_activations = !self.problem.about().activations().is_empty();
         let given = |file: PathBuf| self.given(split, file);
         let optional = |file: PathBuf| has_activations.then(|| given(file)).transpose();
         let inputs = given(layout.inputs(Split::Train))?;

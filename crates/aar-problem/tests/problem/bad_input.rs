@@ -549,3 +549,54 @@ fn many_faults_are_listed_up_to_a_limit() {
             .ends_with(&format!("… and {} more faults", failed.more))
     );
 }
+
+#[test]
+fn weak_features_and_the_way_to_use_them_come_together() {
+    let without = |text: &str| {
+        let (before, rest) = text.split_once("[teacher]\n").unwrap();
+        let (_, after) = rest.split_once("\n\n").unwrap();
+        format!("{before}{after}")
+    };
+    check_case(
+        (
+            "vault/train/weak.safetensors",
+            None,
+            None,
+            "there is no [teacher] in problem.toml; say",
+        ),
+        |p| p.edit("problem.toml", without),
+    );
+    check_case(
+        ("vault/dev/weak.safetensors", None, None, "No such file"),
+        |p| fs::remove_file(p.path("vault/dev/weak.safetensors")).unwrap(),
+    );
+    // Neither: texts and activations, until a weak model has seen them.
+    let written = Written::new(ItemKind::Pair);
+    written.edit("problem.toml", without);
+    for split in ["teacher", "train", "dev", "rank"] {
+        fs::remove_file(written.path(&format!("vault/{split}/weak.safetensors"))).unwrap();
+    }
+    let report = check(&written.dir).unwrap().to_string();
+    assert!(
+        report.contains("no weak model has seen the rows yet"),
+        "{report}"
+    );
+    let refused = written.open().teacher().unwrap_err().to_string();
+    assert!(
+        refused.contains("problem.toml: field teacher: is missing"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn activations_need_a_model() {
+    case(
+        (
+            "public/about.toml",
+            None,
+            None,
+            "activations are listed; name their model in strong_model",
+        ),
+        |p| p.replace("public/about.toml", "strong_model = \"strong\"\n", ""),
+    );
+}

@@ -11,6 +11,7 @@ mod builtin;
 mod bundle;
 mod draw;
 mod fixture;
+mod import;
 mod parsers;
 mod read;
 mod speed;

@@ -54,7 +54,7 @@ fn a_method_sees_inputs_and_weak_labels() {
     assert_eq!(view.train.rows, problem.table(Split::Train).rows);
     assert_eq!(view.predict.rows, problem.table(Split::Rank).rows);
     assert_eq!(view.weak[3], 0.03);
-    let spec = &view.about.activations[1];
+    let spec = &view.about.activations()[1];
     let tensor = view.predict.activations.get(spec).unwrap();
     assert_eq!(
         tensor,

@@ -68,7 +68,7 @@ fn speed() {
     let rank = problem.table(Split::Rank);
     timed("one rank tensor", || {
         rank.activations
-            .get(&problem.about().activations[0])
+            .get(&problem.about().activations()[0])
             .unwrap()
     });
     let ids = rank.ids();

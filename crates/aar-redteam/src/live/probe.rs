@@ -60,7 +60,7 @@ impl Probe {
     pub fn of_dev(problem: &Problem) -> Result<Self, ProbeError> {
         let recipe = Recipe::default();
         let kind = problem.about().kind;
-        let specs = choose(&recipe.features, &problem.about().activations)?;
+        let specs = choose(&recipe.features, problem.about().activations())?;
         let spec = specs.first().ok_or(ProbeError::Empty)?;
         let states = first(
             &problem.table(Split::Dev).activations.get(spec)?,

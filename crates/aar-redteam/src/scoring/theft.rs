@@ -35,9 +35,9 @@ impl Theft {
     pub fn prepare(parts: &ProblemParts, seed: Seed) -> Result<Self, ScoringError> {
         let recipe = Recipe::default();
         let kind = parts.about.kind;
-        let specs = choose(&recipe.features, &parts.about.activations)?;
+        let specs = choose(&recipe.features, parts.about.activations())?;
         let states = |split: &SplitParts| -> Vec<Tensor> {
-            let all = parts.about.activations.iter().zip(&split.activations);
+            let all = parts.about.activations().iter().zip(&split.activations);
             all.filter(|(spec, _)| specs.contains(spec))
                 .map(|(_, one)| one.clone())
                 .collect()

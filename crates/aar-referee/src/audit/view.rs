@@ -153,7 +153,7 @@ impl ChangedView {
         let learn = testbed.changed(&format!("{change}-train"));
         testbed.once(&learn, |partial| {
             write_inputs(partial, about, &train, &[])?;
-            if about.activations.is_empty() {
+            if about.activations().is_empty() {
                 return Ok(());
             }
             let file = "activations.safetensors";
@@ -187,7 +187,7 @@ fn tensors(
     change: impl Fn(&str, Tensor) -> Tensor,
 ) -> Result<Vec<Tensor>, ProblemError> {
     let states = &problem.table(split).activations;
-    let specs = problem.about().activations.iter();
+    let specs = problem.about().activations().iter();
     specs
         .map(|spec| Ok(change(&spec.tensor_name(), states.get(spec)?)))
         .collect()

@@ -1,15 +1,16 @@
 //! `aar problem`: checking problem directories, figures and rebuilding of the built-in problems.
 
-use super::say;
+use super::{say, tell};
 use crate::builtin;
 use crate::shipped;
-use aar_core::id::Seed;
+use aar_core::id::{ProblemId, Seed};
 use aar_core::problem::Split;
 use aar_lab::anchors::{SplitStats, stats};
 use aar_problem::generate::BuiltinProblem;
-use aar_problem::{Problem, check, draw_builtin, write_problem};
+use aar_problem::import::ImportPlan;
+use aar_problem::{Problem, check, draw_builtin, import, write_problem};
 use aar_stats::Estimate;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +24,34 @@ pub(crate) enum Command {
         /// The directory
         dir: PathBuf,
     },
+    /// Make a problem directory from data in the study's layout: train_label.jsonl,
+    /// train_unlabel.jsonl and test.jsonl
+    Import(ImportArgs),
     /// Measure weak teachers, ceiling and the vanilla baseline
     Stats(StatsArgs),
     /// Remake the shipped activations of a built-in problem from the models' weights
     Build(BuildArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    /// The directory with the three files
+    dir: PathBuf,
+    /// The problem directory to make; nothing may be there but an empty directory
+    #[arg(long)]
+    out: PathBuf,
+    /// Name and version of the problem, such as chat@1 [default: the name of DIR, version 1]
+    #[arg(long, value_name = "NAME@VERSION")]
+    id: Option<ProblemId>,
+    /// The seed that deals the groups of test.jsonl into dev and rank
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The answers are published nowhere; without this the board says that this is a practice problem
+    #[arg(long)]
+    private_answers: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -71,9 +96,59 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
             say!("{report}");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Import(args) => bring(args),
         Command::Stats(args) => show_stats(args),
         Command::Build(args) => build(args),
     }
+}
+
+fn bring(args: &ImportArgs) -> Result<ExitCode> {
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => default_id(&args.dir)?,
+    };
+    let plan = ImportPlan {
+        id,
+        practice: !args.private_answers,
+        seed: Seed(args.seed),
+    };
+    let report = import(&args.dir, &args.out, &plan)?;
+    for (field, rows) in &report.unknown_fields {
+        tell(&format!(
+            "warning: field {field} of {rows} rows is not one of the layout and was left out"
+        ));
+    }
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        say!("{report}");
+        say!("wrote {}", args.out.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The directory's name, as far as a problem can have it.
+fn default_id(dir: &Path) -> Result<ProblemId> {
+    let found = dir
+        .canonicalize()
+        .with_context(|| format!("finding {}", dir.display()))?;
+    let name = found.file_name().unwrap_or_default().to_string_lossy();
+    let letters = name
+        .chars()
+        .map(|letter| match letter.to_ascii_lowercase() {
+            good @ ('a'..='z' | '0'..='9' | '-' | '_') => good,
+            _ => '-',
+        });
+    let name: String = letters
+        .skip_while(|letter| !letter.is_ascii_alphanumeric())
+        .take(40)
+        .collect();
+    format!("{name}@1").parse().map_err(|_| {
+        anyhow!(
+            "{} does not name a problem: name it with --id NAME@VERSION",
+            dir.display()
+        )
+    })
 }
 
 fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
@@ -108,7 +183,7 @@ fn show_stats(args: &StatsArgs) -> Result<ExitCode> {
     if args.json {
         say!("{}", serde_json::to_string_pretty(&measured)?);
     } else {
-        print_stats(&problem, &measured);
+        print_stats(&problem, &measured)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -118,7 +193,7 @@ fn names() -> String {
     BuiltinProblem::ALL.map(|problem| problem.name()).join(", ")
 }
 
-fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
+fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) -> Result<()> {
     let manifest = problem.manifest();
     say!(
         "{}{}",
@@ -134,7 +209,7 @@ fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
     }
     say!(
         "  a teacher sees {} labels; 95 % intervals over seeds and items",
-        manifest.teacher.labels
+        problem.teacher()?.labels
     );
     say!(
         "  {:<6} {:<22} {:<22} {:<22} vanilla PGR",
@@ -155,6 +230,7 @@ fn print_stats(problem: &Problem, measured: &BTreeMap<Split, SplitStats>) {
             interval(&one.gap)
         );
     }
+    Ok(())
 }
 
 fn interval(estimate: &Estimate) -> String {

@@ -192,6 +192,9 @@ impl Source {
         }
         check(&path).with_context(|| format!("problem {name:?}"))?;
         let problem = Problem::open(&path).with_context(|| format!("problem {name:?}"))?;
+        problem
+            .teacher()
+            .with_context(|| format!("problem {name:?}"))?;
         Ok(Self::Directory {
             name: problem.manifest().name().to_string(),
             path,
@@ -259,7 +262,7 @@ fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
             .with_context(|| format!("problem {}: anchors of split {split}", manifest.id))?;
     }
     for method in builtin::methods()? {
-        choose(&method.recipe.features, &problem.about().activations)
+        choose(&method.recipe.features, problem.about().activations())
             .with_context(|| format!("problem {}: a shipped method cannot run", manifest.id))?;
     }
     Ok(OpenedProblem {

@@ -10,6 +10,7 @@ mod budgets;
 mod cases;
 mod compare;
 mod doctor;
+mod import;
 mod methods;
 mod program;
 mod redteam;
