@@ -150,7 +150,7 @@ struct AboutFile {
     kind: ItemKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     strong_model: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     activations: Vec<ActivationSpec>,
 }
 

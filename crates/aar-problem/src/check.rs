@@ -69,7 +69,11 @@ impl fmt::Display for CheckReport {
             )?;
         }
         if manifest.teacher.is_none() {
-            writeln!(f, "  texts only: no weak model has seen the rows yet")?;
+            let only = match about.strong {
+                Some(_) => "",
+                None => "texts only: ",
+            };
+            writeln!(f, "  {only}no weak model has seen the rows yet")?;
         }
         let committed = if manifest.commitments.is_empty() {
             "no"

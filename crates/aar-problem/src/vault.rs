@@ -115,8 +115,8 @@ impl Problem {
     /// When no weak model has seen the rows yet, as after [`import`](crate::import()).
     pub fn teacher(&self) -> Result<&TeacherSpec, ProblemError> {
         self.manifest.teacher.as_ref().ok_or_else(|| {
-            let reason = "is missing: the problem brings its texts only; `aar problem anchors` \
-                          trains its weak teachers and ceilings";
+            let reason = "is missing: no weak model has seen the rows yet; `aar problem anchors` \
+                          trains weak teachers and ceilings on texts alone";
             ProblemError::field(&self.layout.manifest(), "teacher", reason)
         })
     }

@@ -578,7 +578,7 @@ fn weak_features_and_the_way_to_use_them_come_together() {
     }
     let report = check(&written.dir).unwrap().to_string();
     assert!(
-        report.contains("no weak model has seen the rows yet"),
+        report.contains("  no weak model has seen the rows yet"),
         "{report}"
     );
     let refused = written.open().teacher().unwrap_err().to_string();

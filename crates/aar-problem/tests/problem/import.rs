@@ -144,7 +144,10 @@ fn both_formats_become_problems_that_pass_their_check() {
             assert_eq!(counts.zeros + counts.ones, counts.rows);
         }
 
+        let about = fs::read_to_string(source.out().join("public/about.toml")).unwrap();
+        assert!(!about.contains("strong_model") && !about.contains("activations"));
         let problem = Problem::open(&source.out()).unwrap();
+        assert!(problem.teacher().is_err());
         for split in Split::ALL {
             let ids = problem.table(split).ids();
             assert!(ids.is_sorted(), "the order of rows tells something");

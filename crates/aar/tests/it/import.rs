@@ -130,7 +130,8 @@ fn a_problem_of_texts_alone_is_not_studied_yet() {
         );
         assert!(
             answer.stderr.contains(
-                "made/here/problem.toml: field teacher: is missing: the problem brings its texts only"
+                "made/here/problem.toml: field teacher: is missing: no weak model has seen the rows yet; \
+                 `aar problem anchors`"
             ),
             "{answer:?}"
         );
