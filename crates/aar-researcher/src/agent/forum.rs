@@ -157,13 +157,14 @@ pub struct ForumCopy {
     last: FindingId,
 }
 
-impl ForumCopy {
-    /// A copy that holds nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
+/// A copy that holds nothing yet.
+impl Default for ForumCopy {
+    fn default() -> Self {
         Self { last: FindingId(0) }
     }
+}
 
+impl ForumCopy {
     /// Writes findings that are new into `forum/`, one file each, by `write`; says how many.
     ///
     /// # Errors

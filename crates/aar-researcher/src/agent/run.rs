@@ -152,7 +152,7 @@ pub fn run_agent(config: &AgentConfig, parts: AgentParts<'_>) -> Result<AgentSum
             Some(parts.allowance),
             parts.stop,
         ),
-        forum: ForumCopy::new(),
+        forum: ForumCopy::default(),
         messages: vec![Message::user(config.task.clone())],
         talk: 0,
         refusals: 0,

@@ -317,10 +317,10 @@ fn check_block(block: &Map<String, Value>, field: &str, depth: usize) -> Result<
             return fetched();
         }
     }
-    if let Some(file) = block.get("file") {
-        if !file["file_id"].is_null() || !file["file_data"].is_string() {
-            return fetched();
-        }
+    if let Some(file) = block.get("file")
+        && (!file["file_id"].is_null() || !file["file_data"].is_string())
+    {
+        return fetched();
     }
     check_tools(block.get("tools"))?;
     // Of an input of a tool nothing is fetched: it is the model's own words.

@@ -280,7 +280,7 @@ impl Session<'_> {
         let Answer::Started { pid, log } = self.rooms.ask(&Request::Start { command })? else {
             return Err("the workspace answered something else".to_owned());
         };
-        let mut forum = ForumCopy::new();
+        let mut forum = ForumCopy::default();
         let mut news: Option<Instant> = None;
         loop {
             if self.stopped() {

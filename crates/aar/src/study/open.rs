@@ -145,7 +145,7 @@ pub(super) fn check_place(directory: &Path) -> Result<()> {
     ];
     let taken =
         |taken: &&str| directory.starts_with(taken) || Path::new(taken).starts_with(directory);
-    if TAKEN.iter().any(|place| taken(&place)) {
+    if TAKEN.iter().any(|place| taken(place)) {
         bail!("sandboxes have something else there: put it elsewhere, such as below /opt");
     }
     Ok(())
