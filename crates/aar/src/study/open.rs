@@ -143,9 +143,8 @@ pub(super) fn check_place(directory: &Path) -> Result<()> {
         "/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev", "/work", "/out",
         "/problem", "/tmp", "/opt/aar",
     ];
-    let taken =
-        |taken: &&str| directory.starts_with(taken) || Path::new(taken).starts_with(directory);
-    if TAKEN.iter().any(|place| taken(place)) {
+    let meets = |place: &Path| directory.starts_with(place) || place.starts_with(directory);
+    if TAKEN.iter().any(|place| meets(Path::new(place))) {
         bail!("sandboxes have something else there: put it elsewhere, such as below /opt");
     }
     Ok(())
