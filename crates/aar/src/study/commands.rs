@@ -64,6 +64,13 @@ pub(crate) fn check(settings: &CommandSettings, base: &Path) -> Result<CommandSe
     for shown in &settings.show {
         check_place(Path::new(shown)).with_context(|| format!("field command.show: {shown:?}"))?;
     }
+    let program = Path::new(settings.run.first().map_or("", String::as_str));
+    if program.is_absolute() && !program.is_file() {
+        bail!(
+            "field command.run: there is no program {}; install the agent, or name where it is",
+            program.display()
+        );
+    }
     if let Some(home) = &mut settings.home {
         let path = base.join(&*home);
         if !path.is_dir() {
@@ -211,6 +218,7 @@ impl Session<'_> {
         });
         let command = script(settings, self.name, &task);
         let (mut soon, mut mute, mut sessions) = (0, 0, 0);
+        let mut last = String::new();
         let why = loop {
             if self.stopped() {
                 break "the study's time for research is over".to_owned();
@@ -219,7 +227,9 @@ impl Session<'_> {
                 break format!("it was started {sessions} times");
             }
             if mute == MUTE {
-                break format!("its model gave no reply in {MUTE} sessions");
+                break format!(
+                    "its model gave no reply in {MUTE} sessions; the last one ended so: {last}"
+                );
             }
             sessions += 1;
             let (before, begun) = (self.replies.load(Ordering::Relaxed), Instant::now());
@@ -228,6 +238,7 @@ impl Session<'_> {
                 command: command.clone(),
             });
             let how = self.session(&command).unwrap_or_else(|why| why);
+            last.clone_from(&how);
             self.note(What::Left {
                 session: sessions,
                 how,

@@ -123,6 +123,28 @@ fn what_a_model_needs_is_missed_before_the_study_begins() {
 }
 
 #[test]
+fn what_a_command_needs_is_missed_before_the_study_begins() {
+    let refused = |command: &str| {
+        let home = tempfile::tempdir().unwrap();
+        let study = format!("kind = \"command\"\nresearchers = 1\nminutes = 0.5\n{command}");
+        fs::write(home.path().join("study.toml"), study).unwrap();
+        let answer = aar_in(home.path(), &["run", "study.toml", "--out", "run"]);
+        assert_eq!(answer.code, Some(2), "{}", answer.stderr);
+        assert!(!home.path().join("run").exists(), "nothing is left behind");
+        answer.stderr
+    };
+    assert!(refused("").contains("field command.run"));
+    let said = refused("[command]\nrun = [\"/opt/no/such/agent\"]\nmodel = false\n");
+    assert!(said.contains("no program /opt/no/such/agent"), "{said}");
+    let run = "[command]\nrun = [\"sh\"]\nmodel = false\n";
+    assert!(refused(&format!("{run}show = [\"/usr\"]\n")).contains("something else there"));
+    assert!(refused(&format!("{run}show = [\"/opt/none\"]\n")).contains("field command.show"));
+    assert!(refused(&format!("{run}home = \"none\"\n")).contains("field command.home"));
+    let said = refused(&format!("devices = [\"/dev/null/../../etc\"]\n{run}"));
+    assert!(said.contains("field devices"), "{said}");
+}
+
+#[test]
 fn who_has_no_transcript_or_no_running_study_is_told() {
     let home = tempfile::tempdir().unwrap();
     let said = |args: &[&str]| {
