@@ -73,7 +73,7 @@ pub struct Workspace {
     /// None once it is gone.
     line: Mutex<Option<UnixStream>>,
     cancel: Cancel,
-    sandbox: Option<JoinHandle<Result<Outcome, SandboxError>>>,
+    sandbox: Mutex<Option<JoinHandle<Result<Outcome, SandboxError>>>>,
     /// What ended it.
     why: Mutex<String>,
 }
@@ -120,7 +120,7 @@ impl Workspace {
         Ok(Self {
             line: Mutex::new(Some(line)),
             cancel,
-            sandbox: Some(sandbox),
+            sandbox: Mutex::new(Some(sandbox)),
             why: Mutex::new("it was closed".to_owned()),
         })
     }
@@ -147,7 +147,13 @@ impl Workspace {
         exchange(open, &frame, wait).map_err(|error| {
             *line = None;
             self.cancel.cancel();
+            // It may never have been there; then the sandbox knows why.
+            let never = self
+                .end()
+                .and_then(Result::err)
+                .map(|error| error.to_string());
             let why = match error.kind() {
+                _ if never.is_some() => never.unwrap_or_default(),
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                     format!("it did not answer for {} s", wait.as_secs())
                 }
@@ -168,19 +174,25 @@ impl Workspace {
     ///
     /// # Errors
     /// If the sandbox could not do its work.
-    pub fn close(mut self) -> Result<Option<Outcome>, SandboxError> {
+    pub fn close(self) -> Result<Option<Outcome>, SandboxError> {
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.end().transpose()
     }
 
-    fn end(&mut self) -> Option<Result<Outcome, SandboxError>> {
+    fn end(&self) -> Option<Result<Outcome, SandboxError>> {
         self.cancel.cancel();
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.sandbox.take()?.join().ok()
+        let sandbox = self
+            .sandbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        sandbox?.join().ok()
     }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let _ = self.end();
     }
 }

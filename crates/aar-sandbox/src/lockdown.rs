@@ -96,7 +96,7 @@ pub(crate) fn limit_resources(spec: &Spec, isolated: bool) -> rustix::io::Result
     // Threads reserve addresses that they never use, so this is looser than the watched total.
     let (addresses, files) = match spec.runtime {
         // A JavaScript engine sets aside a hundred gigabytes of them and uses next to none.
-        Runtime::Agent => (u64::MAX, 4_096),
+        Runtime::Agent => (u64::MAX, 1_024),
         // So does a GPU's library.
         _ if !spec.devices.is_empty() => (u64::MAX, 512),
         _ => (

@@ -91,6 +91,23 @@ const AGENTS: [c_long; 6] = [
     SYS_flock,
 ];
 
+/// Sockets of a command-line agent: family, kind, protocol.
+const SOCKETS: [(c_int, c_int, c_int); 11] = [
+    (AF_UNIX, SOCK_STREAM, 0),
+    (AF_UNIX, SOCK_DGRAM, 0),
+    (AF_UNIX, SOCK_SEQPACKET, 0),
+    (AF_INET, SOCK_STREAM, 0),
+    (AF_INET, SOCK_STREAM, IPPROTO_TCP),
+    (AF_INET, SOCK_DGRAM, 0),
+    (AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+    (AF_INET6, SOCK_STREAM, 0),
+    (AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+    (AF_INET6, SOCK_DGRAM, 0),
+    (AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+];
+/// The part of a socket's type that names its kind.
+const SOCKET_KIND: u64 = 0xf;
+
 /// Flags of `clone` that make namespaces.
 const NAMESPACES: u64 = (CLONE_NEWNS
     | CLONE_NEWCGROUP
@@ -163,17 +180,30 @@ fn filter(runtime: Runtime, devices: bool) -> Result<BpfProgram, seccompiler::Ba
     rules.insert(SYS_prlimit64, vec![SeccompRule::new(vec![own])?]);
     let ask_only = when(0, Len::Dword, Op::Eq, 0xffff_ffff)?;
     rules.insert(SYS_personality, vec![SeccompRule::new(vec![ask_only])?]);
-    let of_family = |family: c_int| {
-        let family = when(0, Len::Dword, Op::Eq, family as u64)?;
-        SeccompRule::new(vec![family])
-    };
     if runtime != Runtime::LabOnly {
-        rules.insert(SYS_socketpair, vec![of_family(AF_UNIX)?]);
+        let local = when(0, Len::Dword, Op::Eq, AF_UNIX as u64)?;
+        rules.insert(SYS_socketpair, vec![SeccompRule::new(vec![local])?]);
     }
     if runtime == Runtime::Agent {
-        let families = [AF_UNIX, AF_INET, AF_INET6].map(of_family);
-        rules.insert(SYS_socket, families.into_iter().collect::<Result<_, _>>()?);
         rules.extend(AGENTS.map(|call| (call, Vec::new())));
+        // Nothing but TCP, UDP and local sockets: other protocols have modules of their own in the kernel.
+        let mut sockets = Vec::new();
+        for (family, kind, protocol) in SOCKETS {
+            sockets.push(SeccompRule::new(vec![
+                when(0, Len::Dword, Op::Eq, family as u64)?,
+                when(1, Len::Dword, Op::MaskedEq(SOCKET_KIND), kind as u64)?,
+                when(2, Len::Dword, Op::Eq, protocol as u64)?,
+            ])?);
+        }
+        rules.insert(SYS_socket, sockets);
+        // Nor another protocol on top of TCP.
+        let not_tcp = when(1, Len::Dword, Op::Ne, IPPROTO_TCP as u64)?;
+        let not_upper = when(2, Len::Dword, Op::Ne, TCP_ULP as u64)?;
+        let options = [not_tcp, not_upper].map(|only| SeccompRule::new(vec![only]));
+        rules.insert(
+            SYS_setsockopt,
+            options.into_iter().collect::<Result<_, _>>()?,
+        );
     }
     let architecture = std::env::consts::ARCH.try_into()?;
     let missing = SeccompAction::Errno(ENOSYS as u32);

@@ -194,6 +194,7 @@ pub fn new_to_model(request: &Value) -> String {
 pub struct Transcript {
     file: File,
     path: PathBuf,
+    bytes: u64,
 }
 
 /// Why a transcript cannot be read or written.
@@ -226,10 +227,19 @@ impl Transcript {
     /// [`TranscriptError::Io`].
     pub fn open(path: &Path) -> Result<Self, TranscriptError> {
         let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|source| io_error(path, source))?;
+        let seen = file.metadata().map_err(|source| io_error(path, source))?;
         Ok(Self {
-            file: file.map_err(|source| io_error(path, source))?,
+            file,
             path: path.to_owned(),
+            bytes: seen.len(),
         })
+    }
+
+    /// How long it is by now.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Adds an entry. It is in the file when this returns.
@@ -242,6 +252,7 @@ impl Transcript {
             .map_err(io::Error::from)
             .map_err(failed)?;
         line.push(b'\n');
+        self.bytes += line.len() as u64;
         // One write, so that a reader sees whole lines.
         self.file.write_all(&line).map_err(failed)
     }

@@ -4,9 +4,12 @@
 //! key goes in. What comes out of them is as untrusted as the agent. It is bounded here, and what has to be
 //! carried out comes to the holder of [`Ways`] as [`Heard`], one thing after the other.
 
+mod patient;
 mod policy;
 mod proxy;
 mod record;
+
+pub(crate) use patient::Patient;
 
 use crate::agent::{Allowance, ModelCall, Outcome, What};
 use crate::llm::{Card, Endpoint, ToolInput};

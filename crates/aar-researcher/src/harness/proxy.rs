@@ -7,29 +7,44 @@ use super::policy::{Passage, Policy, betas};
 use super::record::Before;
 use super::{Heard, ModelLine};
 use crate::agent::{ModelCall, Spent, What};
-use crate::llm::{Api, Meter, Metered, Money, Part, Wire};
+use crate::llm::{Api, Meter, Metered, Money, Part, Usage, Wire};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use futures_util::stream;
 use serde_json::{Value, json};
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::net::UnixListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Bytes of a request.
-const MOST_ASKED: usize = 32 << 20;
+const MOST_ASKED: usize = 8 << 20;
 /// Bytes of a reply.
 const MOST_REPLIED: usize = 64 << 20;
 /// Bytes of a provider's error.
 const MOST_ERROR: usize = 64 << 10;
 /// Calls at one time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
+/// Connections at one time; more wait outside.
+const CONNECTIONS: usize = 32;
+/// Requests of all agents that are read at one time: one that is being read may need a hundred megabytes.
+static READING: Semaphore = Semaphore::const_new(4);
+/// Tokens of an image, at most, whatever its bytes.
+const IMAGE_TOKENS: u64 = 5_000;
+/// Bytes of a request of no cost that are written down.
+const MOST_FREE: usize = 64 << 10;
+/// From such a time on a call without an answer may have been billed.
+const MAYBE_BILLED: Duration = Duration::from_secs(10);
 /// Silence of a provider before its first byte, and between bytes.
 const FIRST_BYTE: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_secs(180);
@@ -41,6 +56,8 @@ const UNREAD: Duration = Duration::from_secs(60);
 const SETTLING: Duration = Duration::from_secs(60);
 /// How often a waiting thread looks around.
 const SLICE: Duration = Duration::from_millis(100);
+/// Characters of a reason.
+const MOST_WORDS: usize = 400;
 /// Parts of a reply that wait for the agent.
 const PARTS: usize = 64;
 /// What an agent hears of a provider's answer besides its body.
@@ -85,8 +102,71 @@ pub(super) async fn serve(
         seats: Arc::new(Semaphore::new(AT_ONCE)),
     });
     let app = Router::new().fallback(answer).with_state(proxy);
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
     // It ends only if the listener does.
-    let _ = axum::serve(listener, app).await;
+    let _ = axum::serve(Bounded { listener, free }, app).await;
+}
+
+/// A listener that has so many connections at one time and no more: each is a file of the orchestrator's.
+struct Bounded {
+    listener: UnixListener,
+    free: Arc<Semaphore>,
+}
+
+impl Listener for Bounded {
+    type Io = Held;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (Held, ()) {
+        loop {
+            let Ok(seat) = Arc::clone(&self.free).acquire_owned().await else {
+                std::future::pending::<()>().await;
+                continue;
+            };
+            match self.listener.accept().await {
+                Ok((line, _)) => return (Held { line, _seat: seat }, ()),
+                Err(_) => tokio::time::sleep(SLICE).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection with its seat.
+struct Held {
+    line: UnixStream,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.line).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_shutdown(context)
+    }
 }
 
 async fn answer(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
@@ -108,9 +188,14 @@ async fn answer(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         return proxy.refuse(429, "rate_limit_error", why);
     };
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, MOST_ASKED).await else {
-        let why = format!("a request has at most {MOST_ASKED} bytes");
+    // Whoever drips a request keeps no other from being read.
+    let read = tokio::time::timeout(UNREAD, axum::body::to_bytes(body, MOST_ASKED)).await;
+    let Ok(Ok(body)) = read else {
+        let why = format!("a request has at most {MOST_ASKED} bytes and comes within {UNREAD:?}");
         return proxy.refuse(413, "request_too_large", why);
+    };
+    let Ok(_reading) = READING.acquire().await else {
+        return proxy.refuse(503, "api_error", "it is closing".to_owned());
     };
     let passage = match proxy.policy.judge(api, &body) {
         Ok(passage) => passage,
@@ -162,7 +247,11 @@ struct Head {
 
 impl Proxy {
     /// An error as the agent's provider would report it.
-    fn refuse(&self, status: u16, kind: &str, why: String) -> Response {
+    fn refuse(&self, status: u16, kind: &str, mut why: String) -> Response {
+        // Paths come from inside.
+        if let Some((end, _)) = why.char_indices().nth(MOST_WORDS) {
+            why.truncate(end);
+        }
         // Nobody listens after the study's end.
         let _ = self
             .tell
@@ -207,10 +296,11 @@ impl Call {
         let bytes = passage.body.to_string().into_bytes();
         let bound = match passage.api {
             Api::CountTokens => Money::ZERO,
-            _ => proxy
-                .line
-                .card
-                .upper_bound(bytes.len() as u64, passage.max_tokens),
+            _ => {
+                // Two bytes are reckoned for a token.
+                let length = bytes.len() as u64 + passage.images * 2 * IMAGE_TOKENS;
+                proxy.line.card.upper_bound(length, passage.max_tokens)
+            }
         };
         let asked = Instant::now();
         let held = loop {
@@ -224,44 +314,52 @@ impl Call {
                 Err(spent) => return self.fail(402, "billing_error", &spent.to_string()),
             }
         };
-        let begun = Instant::now();
-        let beta: Vec<_> = self
-            .beta
-            .take()
-            .map(|beta| ("anthropic-beta", beta))
-            .into_iter()
-            .collect();
-        let parts = proxy
-            .line
-            .endpoint
-            .forward(&proxy.agent, passage.api, &beta, bytes);
-        let ended = self.carry(&passage, &parts);
-        let Ended {
-            status,
-            metered,
-            began,
-        } = ended;
-        let Metered { usage, said } = metered;
-        let cost = match (began, usage) {
-            (false, _) => Money::ZERO,
-            (true, Some(usage)) => proxy.line.card.cost(&usage),
-            (true, None) => bound,
-        };
-        held.settle(cost);
-        if passage.api != Api::CountTokens && began {
-            let _ = proxy.tell.send(Heard::Model(ModelCall {
-                model: proxy.line.card.name.clone(),
-                usage: usage.unwrap_or_default(),
-                cost,
-                replied: !said.is_null(),
-            }));
-        }
-        let mut request = passage.body;
+        let Passage {
+            api,
+            body: mut request,
+            max_tokens,
+            streamed,
+            ..
+        } = passage;
         let earlier = proxy
             .before
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .cut(&mut request);
+        let begun = Instant::now();
+        let beta = self.beta.take().map(|beta| ("anthropic-beta", beta));
+        let beta: Vec<_> = beta.into_iter().collect();
+        let endpoint = &proxy.line.endpoint;
+        let parts = endpoint.forward(&proxy.agent, api, &beta, bytes);
+        let ended = self.carry(api, streamed, &parts);
+        let Ended {
+            status, metered, ..
+        } = ended;
+        let Metered { usage, said } = metered;
+        let card = &proxy.line.card;
+        let cost = match (ended.began, usage) {
+            (false, _) if status == 0 && begun.elapsed() >= MAYBE_BILLED => bound,
+            (false, _) => Money::ZERO,
+            (true, Some(usage)) if !said.is_null() => card.cost(&usage),
+            // It broke off, and what was written by then is not known.
+            (true, Some(usage)) => card.cost(&Usage {
+                output: usage.output.max(max_tokens),
+                ..usage
+            }),
+            (true, None) => bound,
+        };
+        held.settle(cost);
+        if cost > Money::ZERO {
+            let _ = proxy.tell.send(Heard::Model(ModelCall {
+                model: card.name.clone(),
+                usage: usage.unwrap_or_default(),
+                cost,
+                replied: !said.is_null(),
+            }));
+        } else if request.to_string().len() > MOST_FREE {
+            // What costs nothing could fill the disk.
+            request = json!({"left_out": "a long request that cost nothing"});
+        }
         let _ = proxy.tell.send(Heard::Note(What::Asked {
             request,
             earlier,
@@ -274,7 +372,7 @@ impl Call {
     }
 
     /// Carries a reply from the provider to the agent, and reads along.
-    fn carry(&mut self, passage: &Passage, parts: &Receiver<Part>) -> Ended {
+    fn carry(&mut self, api: Api, streamed: bool, parts: &Receiver<Part>) -> Ended {
         let mut ended = Ended {
             status: 0,
             metered: Metered {
@@ -283,7 +381,7 @@ impl Call {
             },
             began: false,
         };
-        let mut meter = Meter::new(passage.api, passage.streamed);
+        let mut meter = Meter::new(api, streamed);
         let mut error = Vec::new();
         let mut bytes = 0;
         let (begun, mut heard) = (Instant::now(), Instant::now());
@@ -317,7 +415,8 @@ impl Call {
                     self.say(part);
                 }
                 Part::Bytes(part) => {
-                    let room = MOST_ERROR - error.len().min(MOST_ERROR);
+                    // A little more, so that no key is cut in half.
+                    let room = (MOST_ERROR + 1024) - error.len().min(MOST_ERROR + 1024);
                     error.extend_from_slice(&part[..part.len().min(room)]);
                 }
                 Part::End => break None,
@@ -331,8 +430,9 @@ impl Call {
             let words = String::from_utf8_lossy(&error);
             let key = self.proxy.line.endpoint.key();
             let words = key.map_or_else(|| words.to_string(), |key| key.redact(&words));
-            ended.metered.said = Value::from(words.clone());
-            self.say(words.into_bytes());
+            let end = words.floor_char_boundary(MOST_ERROR);
+            ended.metered.said = Value::from(&words[..end.min(1 << 10)]);
+            self.say(words.as_bytes()[..end].to_vec());
         }
         if let Some(why) = broken {
             self.fail(502, "api_error", &why);

@@ -5,16 +5,20 @@
 
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 
 /// Conversations that are remembered: an agent's own and those of its helpers.
 const CONVERSATIONS: usize = 16;
 /// Instructions and lists of tools that are remembered.
 const STANDING: usize = 64;
+/// Items of one conversation that are remembered.
+const ITEMS: usize = 20_000;
 
 /// What was written down before.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    /// Its keys are nobody's to know: who could choose what collides could hide a message.
+    hasher: RandomState,
     /// A hash for each item.
     conversations: VecDeque<Vec<u64>>,
     standing: VecDeque<u64>,
@@ -29,7 +33,7 @@ impl Before {
             let Some(value) = request.get_mut(field) else {
                 continue;
             };
-            let hash = hash(value);
+            let hash = self.hasher.hash_one(value.to_string());
             if self.standing.contains(&hash) {
                 *value = Value::from("as before");
             } else {
@@ -44,7 +48,8 @@ impl Before {
         let Some(items) = request.get_mut(field).and_then(Value::as_array_mut) else {
             return 0;
         };
-        let hashes: Vec<u64> = items.iter().map(hash).collect();
+        let hash = |item: &Value| self.hasher.hash_one(item.to_string());
+        let hashes: Vec<u64> = items.iter().take(ITEMS).map(hash).collect();
         let shared = |earlier: &Vec<u64>| {
             let pairs = earlier.iter().zip(&hashes);
             pairs.take_while(|(one, other)| one == other).count()
@@ -67,20 +72,17 @@ fn remember<T>(list: &mut VecDeque<T>, item: T, most: usize) {
     list.push_back(item);
 }
 
-fn hash(value: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.to_string().hash(&mut hasher);
-    hasher.finish()
-}
-
 fn without_cache_control(value: &mut Value, depth: usize) {
     match value {
         Value::Array(list) if depth < 8 => list
             .iter_mut()
             .for_each(|item| without_cache_control(item, depth + 1)),
         Value::Object(object) if depth < 8 => {
-            object.remove("cache_control");
-            for field in ["messages", "system", "tools", "content", "input"] {
+            let usual = serde_json::json!({"type": "ephemeral"});
+            if object.get("cache_control") == Some(&usual) {
+                object.remove("cache_control");
+            }
+            for field in ["messages", "system", "tools", "content"] {
                 if let Some(inner) = object.get_mut(field) {
                     without_cache_control(inner, depth + 1);
                 }
@@ -112,6 +114,10 @@ mod tests {
         assert_eq!(before.cut(&mut second), 1);
         assert_eq!(second["system"], "as before");
         assert_eq!(second["messages"].as_array().unwrap().len(), 2);
+        let mut hidden = json!({"messages": [{"role": "assistant", "content": [
+            {"type": "tool_use", "input": {"cache_control": "what was sent"}}]}]});
+        before.cut(&mut hidden);
+        assert!(hidden.to_string().contains("what was sent"));
         let mut third =
             json!({"input": [{"role": "user", "content": "x"}], "instructions": "other"});
         assert_eq!(before.cut(&mut third), 0);

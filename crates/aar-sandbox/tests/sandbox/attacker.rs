@@ -222,6 +222,15 @@ fn agents_network(tried: &mut Attempts, rest: &[String]) {
             tried.call("socket", raw!(SYS_socket, family, kind, 0));
         }
     }
+    for (family, kind, protocol) in [
+        (libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP),
+        (libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE),
+        (libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP),
+        (libc::AF_INET, libc::SOCK_SEQPACKET, libc::IPPROTO_SCTP),
+        (libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_ICMP),
+    ] {
+        tried.call("an odd protocol", raw!(SYS_socket, family, kind, protocol));
+    }
     tried.call(
         "raw socket",
         raw!(SYS_socket, libc::AF_INET, libc::SOCK_RAW, 1),
@@ -230,6 +239,20 @@ fn agents_network(tried: &mut Attempts, rest: &[String]) {
     let listener = TcpListener::bind("127.0.0.1:8400").expect("a loopback of its own");
     let mut near = TcpStream::connect("127.0.0.1:8400").expect("its own port");
     let (mut far, _) = listener.accept().expect("its own connection");
+    let upper = CString::new("tls").expect("text");
+    let near_fd = std::os::fd::AsRawFd::as_raw_fd(&near);
+    tried.call(
+        "a protocol on top of TCP",
+        raw!(
+            SYS_setsockopt,
+            near_fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_ULP,
+            upper.as_ptr(),
+            3
+        ),
+    );
+    near.set_nodelay(true).expect("an option of TCP");
     near.write_all(b"hello").expect("written");
     std::io::Read::read_exact(&mut far, &mut [0; 5]).expect("read");
     let mut given = UnixStream::connect(&rest[3]).expect("the socket that was given");

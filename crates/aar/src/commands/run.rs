@@ -7,6 +7,7 @@ use aar_core::study::{Kinds, ResearcherKind, Study};
 use aar_sandbox::{Isolation, Launcher, Sandbox};
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -105,8 +106,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if isolation == Isolation::NoneByName {
         tell("warning: methods run without isolation and can read every label");
     }
+    allow_many_files();
     study.validate().map_err(anyhow::Error::msg)?;
-    let team = Team::gather(&study, &base, args.mcp_port)?;
+    let team = Team::gather(&study, &base, &run_dir, args.mcp_port)?;
     let progress = Progress::new(study.minutes);
     let opened = open(study, &base, &run_dir, &progress)?;
     let finished = conduct(&opened, &sandbox, &team, &progress)?;
@@ -176,4 +178,12 @@ fn print(finished: &Finished, run_dir: &Path) {
         run_dir.display(),
         finished.head
     );
+}
+
+/// Connections of many agents are many files; the usual soft limit is for older programs.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it cannot be had, the limit stays as it is.
+    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -9,8 +9,8 @@ use super::provider::Provider;
 use super::rooms::{Rooms, guide, open_to_all, seed};
 use aar_compute::Harness;
 use aar_core::id::Name;
-use aar_core::study::CommandSettings;
-use aar_core::workspace::{Answer, Request};
+use aar_core::study::{CommandSettings, Study};
+use aar_core::workspace::{Answer, MODEL_PORT, Request};
 use aar_hub::Client;
 use aar_researcher::Direction;
 use aar_researcher::agent::{
@@ -39,6 +39,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(60);
 /// Sessions in a row without a reply of the model, after which none will come.
 const MUTE: u32 = 3;
+/// Bytes of a transcript, after which only its end is written: nobody may fill the disk.
+const MOST_WRITTEN: u64 = 1 << 30;
+/// Bytes of the shell command that starts the agent; the kernel takes no longer one.
+const MOST_SCRIPT: usize = 120 << 10;
 /// Characters of what a session printed that are kept.
 const KEPT: usize = 2_000;
 /// Files and bytes of settings that are copied into a sandbox.
@@ -59,10 +63,13 @@ pub(crate) struct Commands<'a> {
 }
 
 /// Refuses settings whose files are not there, before a study begins; paths are made absolute.
-pub(crate) fn check(settings: &CommandSettings, base: &Path) -> Result<CommandSettings> {
-    let mut settings = settings.clone();
+pub(crate) fn check(study: &Study, base: &Path, run_dir: &Path) -> Result<CommandSettings> {
+    let mut settings = study.command.clone();
+    let key = study.llm.key_file.as_ref().map(|file| base.join(file));
+    let secret = [run_dir, key.as_deref().unwrap_or(run_dir)];
     for shown in &settings.show {
-        check_place(Path::new(shown)).with_context(|| format!("field command.show: {shown:?}"))?;
+        check_place(Path::new(shown), &secret)
+            .with_context(|| format!("field command.show: {shown:?}"))?;
     }
     let program = Path::new(settings.run.first().map_or("", String::as_str));
     if program.is_absolute() && !program.is_file() {
@@ -85,11 +92,14 @@ impl Commands<'_> {
     /// Runs the researcher to its end, and says how it was.
     pub(crate) fn run(&self, name: &Name, direction: Direction) -> Result<String> {
         let hub = Client::new(self.door.url(), &self.door.admit(name, direction.text())?);
-        let seeded = tempfile::tempdir().context("making a directory for a workspace")?;
+        // Settings may hold what other users of the machine are not to read: the outer directory is closed.
+        let outer = tempfile::tempdir().context("making a directory for a workspace")?;
+        let seeded = outer.path().join("work");
+        fs::create_dir(&seeded).context("making a directory for a workspace")?;
         let brief = brief(self.opened)?;
-        seed(seeded.path(), &brief)?;
+        seed(&seeded, &brief)?;
         if let Some(home) = &self.settings.home {
-            Copied::default().copy(Path::new(home), seeded.path())?;
+            Copied::default().copy(Path::new(home), &seeded)?;
         }
         let llm = &self.opened.study.llm;
         let dollars = Money::from_dollars(llm.dollars).unwrap_or_default();
@@ -108,7 +118,7 @@ impl Commands<'_> {
             model: ways.model().map(Path::to_owned),
         };
         let around = (self.opened, self.door, self.stop);
-        let rooms = Rooms::new(around, name, seeded.path(), Some(&harness));
+        let rooms = Rooms::new(around, name, &seeded, Some(&harness));
         let transcripts = self.opened.run_dir.join(TRANSCRIPTS);
         fs::create_dir_all(&transcripts)
             .with_context(|| format!("making {}", transcripts.display()))?;
@@ -162,6 +172,10 @@ impl Session<'_> {
             .transcript
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let ends = matches!(what, What::Ended { .. });
+        if transcript.bytes() > MOST_WRITTEN && !ends {
+            return;
+        }
         if let Err(error) = transcript.add(milliseconds(), what) {
             self.commands
                 .progress
@@ -217,6 +231,12 @@ impl Session<'_> {
             tools: hub_tools(),
         });
         let command = script(settings, self.name, &task);
+        if command.len() > MOST_SCRIPT {
+            bail!(
+                "its task and settings have {} bytes, at most {MOST_SCRIPT} can be given to a command",
+                command.len()
+            );
+        }
         let (mut soon, mut mute, mut sessions) = (0, 0, 0);
         let mut last = String::new();
         let why = loop {
@@ -233,9 +253,10 @@ impl Session<'_> {
             }
             sessions += 1;
             let (before, begun) = (self.replies.load(Ordering::Relaxed), Instant::now());
+            // Without the environment, which may hold what is nobody's to read.
             self.note(What::Started {
                 session: sessions,
-                command: command.clone(),
+                command: settings.run.join(" "),
             });
             let how = self.session(&command).unwrap_or_else(|why| why);
             last.clone_from(&how);
@@ -243,6 +264,12 @@ impl Session<'_> {
                 session: sessions,
                 how,
             });
+            if ["[exit code 126]", "[exit code 127]"]
+                .iter()
+                .any(|code| last.ends_with(code))
+            {
+                break format!("it cannot be started: {last}");
+            }
             let replied = self.replies.load(Ordering::Relaxed) > before;
             mute = match replied || self.commands.provider.is_none() {
                 true => 0,
@@ -262,6 +289,12 @@ impl Session<'_> {
     /// The text that the agent is started with.
     fn task(&self, brief: &str, direction: Direction) -> Result<String> {
         let ask = |request: &Request| self.rooms.ask(request);
+        // A sandbox that cannot be had is told before anything is tried in it.
+        let nothing = Request::Run {
+            command: "true".to_owned(),
+            seconds: 60,
+        };
+        ask(&nothing).map_err(anyhow::Error::msg)?;
         let study = &self.commands.opened.study;
         let money = self.commands.provider.map(|_| study.llm.dollars);
         let task = Task {
@@ -286,6 +319,10 @@ impl Session<'_> {
             // The port may still be served from the session before.
             let serve = "aar-lab model 2>/dev/null".to_owned();
             self.rooms.ask(&Request::Start { command: serve })?;
+            let listens = format!(
+                "for i in 1 2 3 4 5 6 7 8 9; do (exec 3<>/dev/tcp/127.0.0.1/{MODEL_PORT}) 2>/dev/null && break; sleep 0.2; done"
+            );
+            self.shell(&listens)?;
         }
         let command = command.to_owned();
         let Answer::Started { pid, log } = self.rooms.ask(&Request::Start { command })? else {

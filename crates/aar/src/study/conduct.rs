@@ -153,7 +153,8 @@ pub(crate) fn conduct(
         main: main.id.clone(),
         stop: AtomicBool::new(false),
         runs: AtomicU64::new(0),
-        honeytokens: scratch.path().join("honeytokens"),
+        // Sandboxes with a /proc see where it lies, so its name says nothing.
+        honeytokens: scratch.path().join("given"),
     };
     fs::create_dir(&workshop.honeytokens).context("making a directory for decoy tokens")?;
     let closing = std::thread::scope(|scope| {

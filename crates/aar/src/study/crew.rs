@@ -161,10 +161,15 @@ impl Team {
     ///
     /// # Errors
     /// If there is no such model, no price, no key, or no answer; or if files of a command are not there.
-    pub(crate) fn gather(study: &Study, base: &Path, mcp_port: u16) -> Result<Self> {
+    pub(crate) fn gather(
+        study: &Study,
+        base: &Path,
+        run_dir: &Path,
+        mcp_port: u16,
+    ) -> Result<Self> {
         let command = study
             .has(ResearcherKind::Command)
-            .then(|| commands::check(&study.command, base))
+            .then(|| commands::check(study, base, run_dir))
             .transpose()?;
         let provider = study
             .asks_model()

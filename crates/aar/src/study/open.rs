@@ -47,7 +47,8 @@ pub(crate) fn open(
         );
     }
     if let Some(python) = &study.python {
-        check_python(Path::new(python)).with_context(|| format!("field python: {python:?}"))?;
+        check_python(Path::new(python), run_dir)
+            .with_context(|| format!("field python: {python:?}"))?;
     }
     for device in &study.devices {
         let seen = fs::metadata(device).with_context(|| format!("field devices: {device:?}"))?;
@@ -127,8 +128,9 @@ fn check_sources(sources: &[Source], run_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a directory that sandboxes cannot show at its own path.
-pub(super) fn check_place(directory: &Path) -> Result<()> {
+/// Refuses a directory that sandboxes cannot show at its own path, or that holds what nobody in a sandbox
+/// may see: `secret` are places of this study.
+pub(super) fn check_place(directory: &Path, secret: &[&Path]) -> Result<()> {
     if !directory.is_absolute() {
         bail!("expected an absolute path");
     }
@@ -147,12 +149,35 @@ pub(super) fn check_place(directory: &Path) -> Result<()> {
     if TAKEN.iter().any(|place| meets(Path::new(place))) {
         bail!("sandboxes have something else there: put it elsewhere, such as below /opt");
     }
+    for place in secret {
+        // What does not exist yet will lie in what does.
+        let there = place.ancestors().find_map(|above| {
+            let above = if above.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                above
+            };
+            Some(
+                above
+                    .canonicalize()
+                    .ok()?
+                    .join(place.strip_prefix(above).unwrap_or(Path::new(""))),
+            )
+        });
+        if there.is_some_and(|there| there.starts_with(directory) || directory.starts_with(&there))
+        {
+            bail!(
+                "{} lies in it or around it, and sandboxes may not see that: put one of them elsewhere",
+                place.display()
+            );
+        }
+    }
     Ok(())
 }
 
 /// Refuses what is no Python environment, or one whose interpreter no sandbox would find.
-fn check_python(python: &Path) -> Result<()> {
-    check_place(python)?;
+fn check_python(python: &Path, run_dir: &Path) -> Result<()> {
+    check_place(python, &[run_dir])?;
     let interpreter = python.join("bin/python3").canonicalize();
     let interpreter = interpreter.context("it has no bin/python3")?;
     let found = interpreter.starts_with(python) || interpreter.starts_with("/usr/bin");

@@ -89,7 +89,7 @@ fn a_person_overrules_the_rule_while_the_study_runs_and_after_it() {
     // The one case that a test can make at will: somebody uses a researcher's decoy.
     let decoy = wait_for("decoy token", || {
         let made = fs::read_dir(&scratch).unwrap();
-        let place = |one: fs::DirEntry| one.path().join("honeytokens/r1");
+        let place = |one: fs::DirEntry| one.path().join("given/r1");
         let text = made.flatten().map(place).map(fs::read_to_string);
         text.flatten().find(|text| text.ends_with('\n'))
     });

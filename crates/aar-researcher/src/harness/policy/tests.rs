@@ -201,7 +201,79 @@ fn whatever_a_provider_would_do_outside_is_refused_by_name() {
             chat(json!({"web_search_options": {"x": 1}})),
             "web_search_options",
         ),
-        (Api::ChatCompletions, chat(json!({"n": 8})), "field n"),
+        (
+            Api::ChatCompletions,
+            chat(json!({"tools": [{"googleSearch": {}}]})),
+            "may not be used",
+        ),
+        (
+            Api::ChatCompletions,
+            chat(json!({"tools": [{"type": null, "web_search": {}}]})),
+            "no text",
+        ),
+        (
+            Api::Messages,
+            messages(json!({"tools": [{"code_execution": {}, "name": "x"}]})),
+            "may not be used",
+        ),
+        (
+            Api::ChatCompletions,
+            chat(
+                json!({"messages": user(json!({"role": "user", "video_url": "http://169.254.169.254/"}))}),
+            ),
+            "block of type",
+        ),
+        (
+            Api::ChatCompletions,
+            chat(
+                json!({"messages": user(json!({"type": "input_audio", "input_audio": {"data": "https://x.example"}}))}),
+            ),
+            "input_audio",
+        ),
+        (
+            Api::ChatCompletions,
+            chat(
+                json!({"messages": user(json!({"type": "file", "file": {"file_data": "https://x.example"}}))}),
+            ),
+            "file",
+        ),
+        (
+            Api::ChatCompletions,
+            chat(
+                json!({"messages": user(json!({"type": "image_url", "image_url": "data:image/png;base64,https://x.example"}))}),
+            ),
+            "own bytes",
+        ),
+        (
+            Api::ChatCompletions,
+            chat(json!({"tool_choice": {"type": "web_search_preview"}})),
+            "web_search_preview",
+        ),
+        (
+            Api::ChatCompletions,
+            chat(json!({"stream": "yes"})),
+            "field stream",
+        ),
+        (
+            Api::Responses,
+            responses(
+                json!({"instructions": [{"type": "input_image", "image_url": "https://x.example"}]}),
+            ),
+            "field instructions",
+        ),
+        (
+            Api::Messages,
+            messages(json!({"messages": user(json!({"type": "document", "source":
+                {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}))})),
+            "only come as text",
+        ),
+        (
+            Api::Messages,
+            messages(
+                json!({"messages": user(json!({"type": "image", "source": {"type": "base64", "data": "https://x"}}))}),
+            ),
+            "own bytes",
+        ),
         (
             Api::ChatCompletions,
             chat(json!({"tools": [{"type": "web_search"}]})),
@@ -297,12 +369,7 @@ fn whatever_a_provider_would_do_outside_is_refused_by_name() {
             responses(
                 json!({"input": item(json!({"type": "input_file", "file_url": "https://x.example"}))}),
             ),
-            "file_url",
-        ),
-        (
-            Api::Responses,
-            responses(json!({"input": item(json!({"type": "input_image", "file_id": "f"}))})),
-            "file_id",
+            "input_file",
         ),
         (
             Api::Responses,
@@ -326,6 +393,30 @@ fn what_no_list_names_is_taken_out() {
     for field in ["inference_profile", "mcp_servers", "service_tier"] {
         assert!(passage.body.get(field).is_none(), "{field}");
     }
+    for n in [json!(8), json!(2.0), json!("5")] {
+        let passage = judge(Api::ChatCompletions, &chat(json!({"n": n}))).unwrap();
+        assert!(passage.body.get("n").is_none());
+    }
+    // So it is with what stands within.
+    let within = json!([{"role": "user", "model": "dear", "extra": {"url": "https://x.example"}, "content": [
+        {"type": "text", "text": "hi", "uuid": "u", "video_url": "https://x.example"},
+        {"type": "text", "text": "ho", "cache_control": {"type": "ephemeral", "ttl": "1h", "note": "words"}}]}]);
+    let more = json!({"messages": within, "tools": [
+        {"type": "function", "function": {"name": "f", "url": "https://x.example"}, "server_url": "https://x.example"}],
+        "chat_template_kwargs": {"chat_template": "{% x %}", "enable_thinking": true}});
+    let passage = judge(Api::ChatCompletions, &chat(more)).unwrap();
+    let text = passage.body.to_string();
+    for gone in ["dear", "x.example", "ttl", "words", "{%", "uuid"] {
+        assert!(!text.contains(gone), "{gone}: {text}");
+    }
+    assert_eq!(
+        passage.body["chat_template_kwargs"],
+        json!({"enable_thinking": true})
+    );
+    // What an agent's tool is given is its own business.
+    let kept = judge(Api::Messages, &messages(json!({}))).unwrap();
+    assert!(kept.body.to_string().contains("a tool's own business"));
+    assert_eq!(kept.images, 1);
     // The dearer cache becomes the usual one.
     assert_eq!(
         passage.body["system"][0]["cache_control"],
@@ -338,6 +429,26 @@ fn what_no_list_names_is_taken_out() {
         Some("claude-code-20250219,effort-2025-11-24".to_owned())
     );
     assert_eq!(betas("effort-\r\nx-api-key: mine"), None);
+}
+
+#[test]
+fn a_request_that_would_fill_the_memory_is_not_read() {
+    let many = format!(
+        "{{\"model\": \"m\", \"x\": [{}1]}}",
+        "[],".repeat(MOST_PARTS)
+    );
+    let refused = policy(Wire::Anthropic).judge(Api::Messages, many.as_bytes());
+    assert!(refused.unwrap_err().contains("parts"));
+    let long = "\u{7f}".repeat(1 << 20);
+    for more in [
+        json!({"model": long}),
+        json!({"tools": [{"type": long, "name": "x"}]}),
+        json!({"tool_choice": {"type": long}}),
+        json!({"messages": [{"role": "user", "content": [{"type": long}]}]}),
+    ] {
+        let why = judge(Api::Messages, &messages(more)).unwrap_err();
+        assert!(why.len() < 1_000, "{}", why.len());
+    }
 }
 
 #[test]
