@@ -3,6 +3,7 @@
 use crate::budget::{Budget, EvaluationRate};
 use crate::feedback::FeedbackPolicy;
 use crate::id::{Name, Seed};
+use crate::review::ReviewSettings;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -209,6 +210,8 @@ pub struct Study {
     pub limits: RunLimits,
     /// The model of researchers that are one.
     pub llm: LlmSettings,
+    /// The model that reviews, if any.
+    pub review: ReviewSettings,
 }
 
 impl Default for Study {
@@ -235,6 +238,7 @@ impl Default for Study {
             rate: EvaluationRate::default(),
             limits: RunLimits::default(),
             llm: LlmSettings::default(),
+            review: ReviewSettings::default(),
         }
     }
 }
@@ -313,6 +317,7 @@ impl Study {
                 "one of the two",
             );
         }
+        self.review.validate()?;
         let positive = [
             ("limits.wall_seconds", self.limits.wall_seconds),
             ("limits.cpu_seconds", self.limits.cpu_seconds),
