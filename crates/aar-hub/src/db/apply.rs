@@ -332,16 +332,16 @@ pub(crate) fn apply(
         Event::IdeaLabelled { finding, .. } => {
             once(
                 db,
-                "INSERT OR IGNORE INTO ideas SELECT id FROM findings WHERE id = ?1",
-                signed(finding.0)?,
+                "INSERT OR IGNORE INTO ideas SELECT id, ?2 FROM findings WHERE id = ?1",
+                (signed(finding.0)?, at),
                 || format!("finding {finding} has a label already, or is none"),
             )?;
         }
         Event::MethodReviewed { snapshot, .. } => {
             once(
                 db,
-                "INSERT OR IGNORE INTO reviews SELECT id FROM snapshots WHERE id = ?1",
-                snapshot.to_string(),
+                "INSERT OR IGNORE INTO reviews SELECT id, ?2 FROM snapshots WHERE id = ?1",
+                (snapshot.to_string(), at),
                 || format!("snapshot {snapshot} was reviewed already, or is none"),
             )?;
         }
@@ -446,10 +446,10 @@ fn spend(db: &Connection, researcher: &Name, change: &str, compute_seconds: f64)
 fn once(
     db: &Connection,
     statement: &str,
-    id: impl rusqlite::ToSql,
+    values: impl rusqlite::Params,
     refusal: impl FnOnce() -> String,
 ) -> Result<()> {
-    match db.execute(statement, [id])? {
+    match db.execute(statement, values)? {
         0 => Err(HubError::Conflict(refusal())),
         _ => Ok(()),
     }

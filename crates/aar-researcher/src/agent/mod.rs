@@ -22,6 +22,7 @@ mod tools;
 mod transcript;
 
 pub use desk::{AskWorkspace, Desk, Outcome};
+pub(crate) use forum::{MARK, is_unseen, marked};
 pub use inspect::inspect_log;
 pub use prompt::{SYSTEM, Task};
 pub use purse::{Allowance, Purse, Reservation, Spent, Whose};

@@ -6,5 +6,6 @@ mod alone;
 mod fake;
 mod llm;
 mod mcp;
+mod review;
 mod support;
 mod team;

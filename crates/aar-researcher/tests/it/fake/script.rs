@@ -97,7 +97,9 @@ pub(crate) struct Script {
     /// The turn that follows a conversation with as many turns of the model, so that any number of conversations can be
     /// played at once and a repeated call gets the same answer. After the last: a short text.
     pub(crate) turns: Vec<Turn>,
-    /// By the number of the call, from 0 on, over all conversations.
+    /// In place of `turns`, by the number of the call, from 0 on, over all conversations.
+    pub(crate) calls: BTreeMap<u64, Turn>,
+    /// By the number of the call as well.
     pub(crate) faults: BTreeMap<u64, Fault>,
     /// Tokens of prompt and reply.
     pub(crate) context_window: u64,
@@ -115,6 +117,7 @@ impl Default for Script {
             key: "fake-key-0123456789".into(),
             models: vec!["fake-model".into()],
             turns: Vec::new(),
+            calls: BTreeMap::new(),
             faults: BTreeMap::new(),
             context_window: 200_000,
             least_cached: 1_024,
@@ -132,9 +135,10 @@ impl Script {
         }
     }
 
-    pub(super) fn turn(&self, after: usize) -> Turn {
+    pub(super) fn turn(&self, call: u64, after: usize) -> Turn {
         let last = || Turn::text("That is all.");
-        self.turns.get(after).cloned().unwrap_or_else(last)
+        let own = self.calls.get(&call).or_else(|| self.turns.get(after));
+        own.cloned().unwrap_or_else(last)
     }
 }
 
