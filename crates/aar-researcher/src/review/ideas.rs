@@ -4,7 +4,7 @@ use super::Files;
 use super::asker::{Asker, NoReview};
 use super::excerpt::{Excerpt, cut_text};
 use crate::agent::marked;
-use crate::llm::{Client, Message, Money, Request, Tool, ToolChoice, ToolInput};
+use crate::llm::{Tool, ToolInput, Usage};
 use aar_core::family::Family;
 use aar_core::idea::{Complexity, IdeaLabel};
 use serde::Deserialize;
@@ -37,18 +37,15 @@ pub fn label(asker: &mut Asker<'_>, idea: &Idea<'_>) -> Result<IdeaLabel, NoRevi
     asker.ask(SYSTEM, &tool(), &question(idea), MAX_TOKENS, read)
 }
 
-/// What labelling a finding of usual length costs `model` at most, for estimates.
+/// What labelling a finding of usual length takes, about a recipe of usual length, for estimates.
 #[must_use]
-pub fn label_bound(model: &Client) -> Money {
-    let message = Message::user("x".repeat(2_000));
-    let tools = [tool()];
-    model.upper_bound(&Request {
-        system: SYSTEM,
-        tools: &tools,
-        messages: &[message],
-        max_tokens: MAX_TOKENS,
-        tool_choice: ToolChoice::Auto,
-    })
+pub fn label_usage() -> Usage {
+    let schema = tool().schema.to_string();
+    Usage {
+        input: (SYSTEM.len() + schema.len() + 1_500) as u64 / 4,
+        output: 40,
+        ..Usage::default()
+    }
 }
 
 fn question(idea: &Idea<'_>) -> String {

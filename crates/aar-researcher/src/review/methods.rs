@@ -5,7 +5,7 @@ use super::asker::{Asker, NoReview};
 use super::excerpt::{Excerpt, cut_text, unmarked};
 use super::orders::orders;
 use crate::agent::marked;
-use crate::llm::{Tool, ToolInput};
+use crate::llm::{Tool, ToolInput, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
@@ -181,6 +181,17 @@ pub fn review(asker: &mut Asker<'_>, material: &Material<'_>) -> Result<Review, 
     match missing {
         Some(error) if review.suspected.is_empty() => Err(error),
         _ => Ok(review),
+    }
+}
+
+/// What reading a program of two hundred lines takes, its author's transcript included, for estimates.
+#[must_use]
+pub fn review_usage() -> Usage {
+    let schema = tool().schema.to_string();
+    Usage {
+        input: (SYSTEM.len() + schema.len() + 8_000 + MOST_DONE) as u64 / 4,
+        output: 200,
+        ..Usage::default()
     }
 }
 

@@ -26,8 +26,8 @@ mod orders;
 
 pub use asker::{Asker, NoReview};
 pub use author::what_the_author_did;
-pub use ideas::{Idea, label, label_bound};
-pub use methods::{Material, Review, Rule, Suspected, review};
+pub use ideas::{Idea, label, label_usage};
+pub use methods::{Material, Review, Rule, Suspected, review, review_usage};
 
 use std::collections::BTreeMap;
 

@@ -71,7 +71,7 @@ pub(crate) fn attack(
         met: Mutex::default(),
         at_work: AtomicUsize::new(players.len()),
     };
-    conduct(&opened, sandbox, &crew, &progress)?;
+    conduct(&opened, sandbox, &crew, None, &progress)?;
     Ok(crew
         .met
         .into_inner()

@@ -9,6 +9,7 @@ mod open;
 mod owner;
 mod progress;
 mod provider;
+mod review;
 mod workers;
 
 pub(crate) use agents::TRANSCRIPTS;
@@ -19,3 +20,4 @@ pub(crate) use open::{Opened, STUDY_FILE, check_format, open};
 pub(crate) use owner::running_hub;
 pub(crate) use progress::Progress;
 pub(crate) use provider::card;
+pub(crate) use review::{Reviewer, settings as review_settings};

@@ -99,6 +99,8 @@ pub(crate) struct Script {
     pub(crate) turns: Vec<Turn>,
     /// In place of `turns`, by the number of the call, from 0 on, over all conversations.
     pub(crate) calls: BTreeMap<u64, Turn>,
+    /// In place of both, where a request forces the tool of this name: so one fake plays researchers and reviewers.
+    pub(crate) forced: BTreeMap<String, Turn>,
     /// By the number of the call as well.
     pub(crate) faults: BTreeMap<u64, Fault>,
     /// Tokens of prompt and reply.
@@ -118,6 +120,7 @@ impl Default for Script {
             models: vec!["fake-model".into()],
             turns: Vec::new(),
             calls: BTreeMap::new(),
+            forced: BTreeMap::new(),
             faults: BTreeMap::new(),
             context_window: 200_000,
             least_cached: 1_024,
@@ -135,9 +138,15 @@ impl Script {
         }
     }
 
-    pub(super) fn turn(&self, call: u64, after: usize) -> Turn {
+    pub(super) fn turn(&self, call: u64, after: usize, choice: &Value) -> Turn {
         let last = || Turn::text("That is all.");
-        let own = self.calls.get(&call).or_else(|| self.turns.get(after));
+        let tool = choice["name"]
+            .as_str()
+            .or_else(|| choice["function"]["name"].as_str());
+        let forced = tool.and_then(|tool| self.forced.get(tool));
+        let own = forced
+            .or_else(|| self.calls.get(&call))
+            .or_else(|| self.turns.get(after));
         own.cloned().unwrap_or_else(last)
     }
 }
