@@ -65,6 +65,12 @@ impl Reviewer {
         Ok(Some(Self { provider, tried }))
     }
 
+    /// The red team's: a model that costs nothing.
+    pub(crate) fn of(provider: Provider) -> Self {
+        let tried = Money::ZERO;
+        Self { provider, tried }
+    }
+
     fn client(&self, opened: &Opened) -> Client {
         let seed = opened.secret.derive("reviewer", 0);
         self.provider.client(seed).with_patience(Patience {
