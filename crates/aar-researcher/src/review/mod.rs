@@ -28,6 +28,7 @@ pub use asker::{Asker, NoReview};
 pub use author::what_the_author_did;
 pub use ideas::{Idea, label, label_usage};
 pub use methods::{Material, Review, Rule, Suspected, review, review_usage};
+pub use orders::orders;
 
 use std::collections::BTreeMap;
 
