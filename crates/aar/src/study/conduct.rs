@@ -233,9 +233,15 @@ impl Conductor<'_> {
                 std::thread::sleep(Duration::from_millis(50));
             }
             drop(abandon);
-            reviewing
-                .join()
-                .map_err(|_| anyhow!("the reviewer panicked"))?
+            // What a reviewer lacks is no reason to lose the study.
+            match reviewing.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self
+                    .progress
+                    .event(&format!("reviews ended early: {error:#}")),
+                Err(_) => self.progress.event("the reviewer panicked"),
+            }
+            Ok(())
         })?;
         self.report_decisions(&examiner.close()?);
         Ok(Closing {

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 /// Where the run directory keeps what reviewers were asked and answered.
 const REVIEWS: &str = "reviews/reviewer.jsonl";
 /// How often the ledger is looked through.
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_millis(250);
 /// So many methods of a study are read.
 const MOST_READ: usize = 200;
 /// So many of the best open claims are read before they come to a replication.
@@ -154,6 +154,10 @@ impl<'a> Reviews<'a> {
         let Some(reviewer) = self.reviewer else {
             return self.work_with(&mut known, None);
         };
+        if reviewer.tried > Money::ZERO {
+            let line = format!("trying out the reviewer's model cost {}", reviewer.tried);
+            self.progress.event(&line);
+        }
         let cap = Money::from_dollars(self.opened.study.review.dollars).unwrap_or_default();
         let purse = Purse::new(cap, spent + reviewer.tried);
         let allowance = purse.allowance(cap, spent + reviewer.tried);
@@ -189,7 +193,10 @@ impl<'a> Reviews<'a> {
 
     fn work_with(&self, known: &mut Known, mut asker: Option<&mut Asker<'_>>) -> Result<()> {
         let settings = &self.opened.study.review;
-        let mut patience = Patient::default();
+        let mut patience = Patient {
+            gone: asker.is_none().then(|| "nobody could be asked".to_owned()),
+            ..Patient::default()
+        };
         loop {
             // Asked before looking: whatever came until then is seen.
             let last = self.last.load(Ordering::Relaxed);
