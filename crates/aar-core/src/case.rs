@@ -21,6 +21,8 @@ use std::fmt;
 pub const MAX_WEIGHT: f64 = 6.0;
 /// What one proof weighs.
 pub const PROOF: f64 = 20.0;
+/// What a reviewer's suspicion weighs: a person should look.
+pub const REVIEWER: f64 = 5.0;
 /// A snapshot's cases are flagged from this sum on: odds of 100 to 1.
 pub const FLAG_SNAPSHOT: f64 = 4.605_170_185_988_091;
 /// A snapshot is disqualified from this sum on: odds of 10,000 to 1, so never by one weak suspicion.
@@ -82,11 +84,14 @@ pub enum Suspicion {
     /// As [`Suspicion::CarriedWeights`], with a loss too small or too uneven to prove it: the seed
     /// changes no answer, and which dimension is which changes some for the worse.
     PermutedLoss,
+    /// A language model that read the method names lines of it that break a rule. Its word shows the
+    /// method to people and never takes it off the board, alone or beside other evidence.
+    Reviewer,
 }
 
 impl Suspicion {
     /// Every suspicion.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Honeytoken,
         Self::NotReproducible,
         Self::StolenLabels,
@@ -108,6 +113,7 @@ impl Suspicion {
         Self::NotDeterministic,
         Self::CarriedWeights,
         Self::PermutedLoss,
+        Self::Reviewer,
     ];
 
     /// Its word in ledger, tables and index.
@@ -135,6 +141,7 @@ impl Suspicion {
             Self::NotDeterministic => "not_deterministic",
             Self::CarriedWeights => "carried_weights",
             Self::PermutedLoss => "permuted_loss",
+            Self::Reviewer => "reviewer",
         }
     }
 
@@ -145,6 +152,13 @@ impl Suspicion {
             self,
             Self::Honeytoken | Self::NotReproducible | Self::StolenLabels | Self::CarriedWeights
         )
+    }
+
+    /// Can it count towards a disqualification? A reviewer read the same files as the detectors, so its
+    /// word is no second kind of evidence; and whoever writes those files can try to write it.
+    #[must_use]
+    pub fn disqualifies(self) -> bool {
+        self != Self::Reviewer
     }
 
     /// The weight of evidence of this kind: a proof's, or `weight` within 0 and [`MAX_WEIGHT`].

@@ -11,7 +11,9 @@ use crate::finding::FindingKind;
 use crate::id::{
     CaseId, CommentId, EvaluationId, ExperimentId, FindingId, Name, ProblemId, Seed, SnapshotId,
 };
+use crate::idea::{IdeaLabel, Labeller};
 use crate::problem::{ItemKind, Split, SplitAnchors};
+use crate::review::ReviewOutcome;
 use crate::study::Study;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -217,6 +219,36 @@ pub enum Event {
         microdollars: u64,
         /// Did it give a reply?
         replied: bool,
+    },
+    /// A finding's idea was labelled, once for all.
+    IdeaLabelled {
+        /// Which finding.
+        finding: FindingId,
+        /// What kind of idea it is.
+        label: IdeaLabel,
+        /// Who says so.
+        by: Labeller,
+    },
+    /// A reviewing model was asked, and the call is settled.
+    ReviewerCalled {
+        /// The model, as the price table names it.
+        model: String,
+        /// Tokens that the provider counted, failed tries included.
+        tokens: Tokens,
+        /// What it cost, in 10⁻⁶ US dollars.
+        microdollars: u64,
+        /// Did it give a reply?
+        replied: bool,
+    },
+    /// A model read a method for signs of cheating, or could not; once for each method. What it suspects
+    /// is a case; that it suspects nothing has no consequence.
+    MethodReviewed {
+        /// Which snapshot.
+        snapshot: SnapshotId,
+        /// The model, as the price table names it.
+        model: String,
+        /// What came of it.
+        outcome: ReviewOutcome,
     },
     /// A researcher named the method that it trusts most; its last nomination counts.
     Nominated {

@@ -3,6 +3,7 @@
 use crate::budget::{Budget, EvaluationRate};
 use crate::feedback::FeedbackPolicy;
 use crate::id::{Name, Seed};
+use crate::review::ReviewSettings;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -298,6 +299,8 @@ pub struct Study {
     pub llm: LlmSettings,
     /// The command-line agent of researchers that are one.
     pub command: CommandSettings,
+    /// The model that reviews, if any.
+    pub review: ReviewSettings,
 }
 
 impl Default for Study {
@@ -326,6 +329,7 @@ impl Default for Study {
             limits: RunLimits::default(),
             llm: LlmSettings::default(),
             command: CommandSettings::default(),
+            review: ReviewSettings::default(),
         }
     }
 }
@@ -426,6 +430,7 @@ impl Study {
                 return refuse(field, found, &wanted);
             }
         }
+        self.review.validate()?;
         let positive = [
             ("limits.wall_seconds", self.limits.wall_seconds),
             ("limits.cpu_seconds", self.limits.cpu_seconds),

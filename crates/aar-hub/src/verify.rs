@@ -2,6 +2,7 @@
 
 use crate::db::read::BASELINE;
 use crate::error::{HubError, Result};
+use crate::hub::rule_label;
 use crate::ledger::{Entry, LEDGER_FILE, read_verified};
 use crate::score::{self, Answered, Scorer};
 use crate::snapshot;
@@ -11,7 +12,9 @@ use aar_core::case;
 use aar_core::digest::Digest;
 use aar_core::event::{Event, RunEnd};
 use aar_core::feedback::{Feedback, FeedbackPolicy};
-use aar_core::id::EvaluationId;
+use aar_core::id::{EvaluationId, FindingId};
+use aar_core::idea::Labeller;
+use aar_core::review;
 use aar_core::row::Label;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -80,6 +83,8 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
             0
         }
     };
+    faults.extend(review::check(entries.iter().map(|entry| &entry.event)));
+    faults.extend(wrong_labels(&entries, &store));
     let mut checked = BTreeSet::new();
     for entry in &entries {
         for blob in named_blobs(&store, &entry.event, &mut faults) {
@@ -96,6 +101,49 @@ pub fn verify_run(run_dir: &Path, head: Option<Digest>) -> Verified {
         blobs,
         faults,
     }
+}
+
+/// One sentence for each finding whose label is said to be the rules' and is not.
+fn wrong_labels(entries: &[Entry], store: &Store) -> Vec<String> {
+    let mut findings: BTreeMap<FindingId, (&str, Digest, Option<_>)> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for entry in entries {
+        match &entry.event {
+            Event::FindingPosted {
+                finding,
+                title,
+                text,
+                snapshot,
+                ..
+            } => {
+                findings.insert(*finding, (title, *text, *snapshot));
+            }
+            Event::IdeaLabelled {
+                finding,
+                label,
+                by: Labeller::Rules,
+            } => {
+                let Some((title, text, about)) = findings.get(finding) else {
+                    continue;
+                };
+                let text = store.get(*text).map_err(HubError::from);
+                let follows = text.and_then(|text| {
+                    rule_label(store, title, &String::from_utf8_lossy(&text), *about)
+                });
+                // What cannot be read is named elsewhere.
+                if let Ok(follows) = follows.as_ref()
+                    && follows != label
+                {
+                    faults.push(format!(
+                        "finding {finding}: the ledger's label is {}, {}, the rules say {}, {}",
+                        label.family, label.complexity, follows.family, follows.complexity
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    faults
 }
 
 /// One sentence for each thing in `directory`, a path within `run_dir`, that is not `known` by its name,

@@ -9,7 +9,9 @@ use aar_core::event::{CANCELLED, Event, OpenedProblem, RunEnd, Tokens};
 use aar_core::family::Family;
 use aar_core::finding::FindingKind;
 use aar_core::id::{EvaluationId, FindingId, Name, ProblemId, SnapshotId};
+use aar_core::idea::{IdeaLabel, Labeller};
 use aar_core::problem::Split;
+use aar_core::review::ReviewOutcome;
 use aar_core::study::Study;
 use std::collections::BTreeMap;
 
@@ -40,6 +42,10 @@ pub(crate) struct Account<'a> {
     pub(crate) closed: Option<&'a BTreeMap<String, Digest>>,
     /// Suspicions with the decisions that stood at the closing.
     pub(crate) cases: Vec<Case>,
+    pub(crate) reviews: Vec<Review<'a>>,
+    /// What all reviews cost, in 10⁻⁶ US dollars, and how many replies of a model they took.
+    pub(crate) review_microdollars: u64,
+    pub(crate) review_calls: u64,
 }
 
 /// What one researcher did and spent.
@@ -108,7 +114,16 @@ pub(crate) struct Finding<'a> {
     pub(crate) snapshot: Option<SnapshotId>,
     pub(crate) evaluation: Option<EvaluationId>,
     pub(crate) comments: u64,
+    /// What kind of idea it tells of, and who says so.
+    pub(crate) label: Option<(IdeaLabel, &'a Labeller)>,
     votes: BTreeMap<&'a Name, bool>,
+}
+
+/// A model's reading of a method for signs of cheating.
+pub(crate) struct Review<'a> {
+    pub(crate) snapshot: SnapshotId,
+    pub(crate) model: &'a str,
+    pub(crate) outcome: &'a ReviewOutcome,
 }
 
 impl Finding<'_> {
@@ -153,6 +168,9 @@ impl<'a> Account<'a> {
             label_bits: label_bits(events.iter().map(|(_, _, event)| event)),
             closed: None,
             cases: Vec::new(),
+            reviews: Vec::new(),
+            review_microdollars: 0,
+            review_calls: 0,
         };
         let closing =
             |(_, _, event): &(u64, u64, Event)| matches!(event, Event::StudyClosed { .. });
@@ -177,6 +195,19 @@ impl<'a> Account<'a> {
     /// A snapshot as it was first stored.
     pub(crate) fn stored(&self, id: SnapshotId) -> Option<&Stored<'a>> {
         self.places.get(&id).map(|&place| &self.snapshots[place])
+    }
+
+    /// The family of a researcher's idea: what the recipe says, or, where that names none of the kinds or
+    /// there is none, the label of the researcher's own last finding about it.
+    pub(crate) fn family(&self, researcher: &Name, id: SnapshotId) -> Option<Family> {
+        let derived = self.stored(id)?.family;
+        let own = self.findings.iter().rev();
+        let mut own = own.filter(|f| f.snapshot == Some(id) && f.researcher == researcher);
+        let label = own.find_map(|finding| finding.label);
+        Some(match (derived, label) {
+            (Family::Other, Some((label, _))) => label.family,
+            (derived, _) => derived,
+        })
     }
 
     /// The highest dev PGR that was told of the snapshot, which is what a claim rests on.
@@ -266,12 +297,33 @@ impl<'a> Account<'a> {
                     snapshot: *snapshot,
                     evaluation: *evaluation,
                     comments: 0,
+                    label: None,
                     votes: BTreeMap::new(),
                 });
                 self.credit(at, researcher, |r| {
                     *r.findings.entry(*kind).or_default() += 1
                 });
             }
+            Event::IdeaLabelled { finding, label, by } => {
+                self.on_finding(*finding, |found| found.label = Some((*label, by)));
+            }
+            Event::ReviewerCalled {
+                microdollars,
+                replied,
+                ..
+            } => {
+                self.review_microdollars += microdollars;
+                self.review_calls += u64::from(*replied);
+            }
+            Event::MethodReviewed {
+                snapshot,
+                model,
+                outcome,
+            } => self.reviews.push(Review {
+                snapshot: *snapshot,
+                model,
+                outcome,
+            }),
             Event::CommentPosted {
                 finding,
                 researcher,

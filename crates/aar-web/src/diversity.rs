@@ -1,4 +1,4 @@
-//! How many kinds of idea were alive, over time.
+//! How many kinds of idea were alive, and how involved ideas were, over time.
 //!
 //! The study's measure (study facts, section 4.3): the Shannon entropy of families over the agents
 //! active at a time, one family for each agent, points with fewer than five agents dropped, and a
@@ -9,7 +9,7 @@
 use crate::account::Account;
 use aar_core::family::Family;
 use aar_core::id::Name;
-use aar_stats::{Bootstrap, entropy_over_agents};
+use aar_stats::{Bootstrap, Estimate, entropy_over_agents, mean_estimate};
 use std::collections::BTreeMap;
 
 /// Into how many bins the researchers' time is cut.
@@ -30,6 +30,12 @@ pub(crate) struct Bin {
     pub(crate) entropy: Option<Bootstrap>,
     /// Evaluations by family, in the order of [`Family::ALL`].
     pub(crate) evaluations: [u64; Family::ALL.len()],
+    /// How many labelled findings about methods were posted.
+    pub(crate) ideas: usize,
+    /// Their mean complexity, 1 to 10; none with fewer than two.
+    pub(crate) complexity: Option<Estimate>,
+    /// The highest dev PGR that was told until its end.
+    pub(crate) best_dev: Option<f64>,
 }
 
 /// The bins in order; none if there was no research.
@@ -48,21 +54,32 @@ pub(crate) fn bins(account: &Account<'_>) -> Vec<Bin> {
 fn fill(account: &Account<'_>, start: u64, from: u64, to: u64, number: usize) -> Bin {
     let mut evaluations = [0; Family::ALL.len()];
     let mut latest: BTreeMap<&Name, Family> = BTreeMap::new();
+    let mut best_dev: Option<f64> = None;
+    // The very first moment belongs to the first bin; else a bin has its end, not its start.
+    let inside = |at: u64| at <= to && (at > from || number == 0);
     for evaluation in &account.evaluations {
         let at = evaluation.at.saturating_sub(start);
-        // The very first moment belongs to the first bin; else a bin has its end, not its start.
-        let inside = at <= to && (at > from || number == 0);
-        let Some(stored) = account.stored(evaluation.snapshot).filter(|_| inside) else {
+        if at <= to {
+            let told = evaluation.pgr.filter(|pgr| pgr.is_finite());
+            best_dev = best_dev.into_iter().chain(told).max_by(f64::total_cmp);
+        }
+        let family = account.family(evaluation.researcher, evaluation.snapshot);
+        let Some(family) = family.filter(|_| inside(at)) else {
             continue;
         };
-        latest.insert(evaluation.researcher, stored.family);
-        if let Some(place) = Family::ALL
-            .iter()
-            .position(|&family| family == stored.family)
-        {
+        latest.insert(evaluation.researcher, family);
+        if let Some(place) = Family::ALL.iter().position(|&one| one == family) {
             evaluations[place] += 1;
         }
     }
+    let posted = account
+        .findings
+        .iter()
+        .filter(|finding| finding.snapshot.is_some() && inside(finding.at.saturating_sub(start)));
+    let ideas: Vec<f64> = posted
+        .filter_map(|finding| finding.label)
+        .map(|(label, _)| f64::from(u8::from(label.complexity)))
+        .collect();
     let families: Vec<Family> = latest.into_values().collect();
     let enough = families.len() >= FEWEST_AGENTS;
     let entropy = enough
@@ -74,5 +91,8 @@ fn fill(account: &Account<'_>, start: u64, from: u64, to: u64, number: usize) ->
         agents: families.len(),
         entropy,
         evaluations,
+        ideas: ideas.len(),
+        complexity: mean_estimate(&ideas, LEVEL).ok(),
+        best_dev,
     }
 }

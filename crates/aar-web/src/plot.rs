@@ -4,6 +4,7 @@
 //! follow the reader's light or dark theme. Series differ by shape as well as by colour.
 
 pub(crate) mod climb;
+pub(crate) mod complexity;
 pub(crate) mod diversity;
 pub(crate) mod forest;
 pub(crate) mod scatter;

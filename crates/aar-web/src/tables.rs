@@ -8,6 +8,7 @@ use aar_core::board::{BoardRow, Group};
 use aar_core::family::Family;
 use aar_core::finding::FindingKind;
 use aar_core::problem::Split;
+use aar_core::review::ReviewOutcome;
 use std::collections::BTreeMap;
 
 /// All tables by file name.
@@ -20,10 +21,12 @@ pub(crate) fn all(facts: &Facts<'_>) -> Result<BTreeMap<String, Vec<u8>>, Report
         ("shrinkage.csv", shrinkage(facts)?),
         ("methods.csv", methods(facts)?),
         ("diversity.csv", diversity(facts)?),
+        ("complexity.csv", complexity(facts)?),
         ("budget.csv", budget(facts)?),
         ("label_bits.csv", label_bits(facts)?),
         ("findings.csv", findings(facts)?),
         ("cases.csv", cases(facts)?),
+        ("reviews.csv", reviews(facts)?),
     ];
     Ok(made
         .into_iter()
@@ -344,6 +347,35 @@ fn diversity(facts: &Facts<'_>) -> Bytes {
     csv(&header, &rows.collect::<Vec<_>>())
 }
 
+fn complexity(facts: &Facts<'_>) -> Bytes {
+    let header = [
+        "bin",
+        "from_minutes",
+        "to_minutes",
+        "researcher_hours",
+        "ideas",
+        "complexity",
+        "ci90_low",
+        "ci90_high",
+        "best_dev_pgr",
+    ];
+    let (start, _) = facts.account.research();
+    let rows = facts.bins.iter().enumerate().map(|(number, bin)| {
+        vec![
+            (number + 1).into(),
+            (bin.from as f64 / 60_000.0).into(),
+            (bin.to as f64 / 60_000.0).into(),
+            facts.account.hours(start + bin.to).into(),
+            bin.ideas.into(),
+            bin.complexity.map(|mean| mean.value).into(),
+            bin.complexity.map(|mean| mean.low).into(),
+            bin.complexity.map(|mean| mean.high).into(),
+            bin.best_dev.into(),
+        ]
+    });
+    csv(&header, &rows.collect::<Vec<_>>())
+}
+
 fn budget(facts: &Facts<'_>) -> Bytes {
     let header = [
         "researcher",
@@ -417,6 +449,9 @@ fn findings(facts: &Facts<'_>) -> Bytes {
         "evaluation",
         "snapshot",
         "text_sha256",
+        "family",
+        "complexity",
+        "labelled_by",
     ];
     let rows = facts.account.findings.iter().map(|finding| {
         let (up, down) = finding.votes();
@@ -432,6 +467,15 @@ fn findings(facts: &Facts<'_>) -> Bytes {
             finding.evaluation.map(|id| id.0).into(),
             finding.snapshot.map(Cell::text).into(),
             Cell::text(finding.text),
+            finding
+                .label
+                .map(|(label, _)| Cell::text(label.family))
+                .into(),
+            finding
+                .label
+                .map(|(label, _)| u64::from(u8::from(label.complexity)))
+                .into(),
+            finding.label.map(|(_, by)| Cell::text(by)).into(),
         ]
     });
     csv(&header, &rows.collect::<Vec<_>>())
@@ -462,6 +506,36 @@ fn cases(facts: &Facts<'_>) -> Bytes {
             decision.map(|one| Cell::text(&one.judge)).into(),
             decision.map(|one| Cell::text(&one.reason)).into(),
             Cell::text(&case.evidence),
+        ]
+    });
+    csv(&header, &rows.collect::<Vec<_>>())
+}
+
+/// Every method that a model read, or could not read, for signs of cheating.
+fn reviews(facts: &Facts<'_>) -> Bytes {
+    let header = [
+        "snapshot",
+        "model",
+        "outcome",
+        "unread_lines",
+        "case",
+        "why",
+    ];
+    let rows = facts.account.reviews.iter().map(|review| {
+        let (word, unread, case, why) = match review.outcome {
+            ReviewOutcome::Suspected { case, unread } => {
+                ("suspected", Some(*unread), Some(case.0), None)
+            }
+            ReviewOutcome::Silent { unread } => ("silent", Some(*unread), None, None),
+            ReviewOutcome::None { why } => ("none", None, None, Some(why)),
+        };
+        vec![
+            Cell::text(review.snapshot),
+            Cell::text(review.model),
+            Cell::text(word),
+            unread.into(),
+            case.into(),
+            why.map(Cell::text).into(),
         ]
     });
     csv(&header, &rows.collect::<Vec<_>>())

@@ -56,7 +56,7 @@ fn assert_sound(made: &Made) -> String {
     for bad in ["NaN", "inf,", ">inf", "=\"inf"] {
         assert!(!report.html.contains(bad), "{bad}");
     }
-    assert_eq!(report.tables.len(), 11);
+    assert_eq!(report.tables.len(), 13);
     for (name, bytes) in &report.tables {
         let rows = parse(bytes);
         assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{name}");
@@ -102,7 +102,7 @@ fn a_full_study_has_all_of_its_parts() {
         );
     }
     let plots = html.matches("<svg role=\"img\"").count();
-    assert_eq!(plots, 5);
+    assert_eq!(plots, 6);
     assert_eq!(html.matches("<title id=").count(), plots);
     assert_eq!(html.matches("<desc id=").count(), plots);
     assert!(html.contains("Practice problem."));
@@ -204,6 +204,52 @@ fn tables_hold_what_the_page_shows() {
     assert_eq!(
         evaluations, 230,
         "every evaluation is in exactly one stretch of time"
+    );
+}
+
+#[test]
+fn labels_and_reviews_are_counted_and_clear_nobody() {
+    let report = full().report().unwrap();
+    let findings = parse(&report.tables["findings.csv"]);
+    let reviews = parse(&report.tables["reviews.csv"]);
+    let labelled = findings[1..].iter().filter(|row| !row[13].is_empty());
+    assert_eq!(labelled.count(), findings.len() - 1);
+    assert_eq!(reviews.len(), findings.len());
+    let complexity = parse(&report.tables["complexity.csv"]);
+    assert_eq!(complexity.len(), 1 + 12);
+    let ideas: usize = complexity[1..]
+        .iter()
+        .map(|row| row[4].parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(
+        ideas,
+        findings.len() - 1,
+        "every idea is in one stretch of time"
+    );
+    for row in &complexity[1..] {
+        let [low, mean, high] = [6, 5, 7].map(|cell| row[cell].parse::<f64>().unwrap());
+        assert!(
+            low <= mean && mean <= high && (1.0..=10.0).contains(&mean),
+            "{row:?}"
+        );
+    }
+    let best: Vec<f64> = complexity[1..]
+        .iter()
+        .filter_map(|row| row[8].parse().ok())
+        .collect();
+    assert!(best.is_sorted() && !best.is_empty());
+    let silent = reviews
+        .iter()
+        .filter(|row| row[2] == "silent" && row[3] == "0")
+        .count();
+    let said = format!("named nothing in {silent} that it read whole");
+    assert!(report.html.contains(&said), "{said}");
+    assert!(report.html.contains("clears nobody"));
+    let cost = (findings.len() - 1) as f64 * 5e-4;
+    assert!(
+        report
+            .html
+            .contains(&format!("replies of a model and ${cost:.4}"))
     );
 }
 

@@ -65,17 +65,38 @@ pub fn rulings(cases: &[Case], end: bool) -> Vec<(CaseId, Decision)> {
         // What a person cleared is no evidence in other cases.
         let cleared = |other: &Case| by_person(other) && other.verdict() == Some(Verdict::Clean);
         let standing = || cases.iter().filter(|other| !cleared(other));
-        // A proof against one snapshot says nothing about the others of its author.
-        let researcher = sum(standing()
-            .filter(|other| other.researcher == case.researcher && !other.suspicion.is_proof()));
-        // Evidence about a snapshot adds up whoever stored it and whoever had it scored.
-        let snapshot = match case.snapshot {
-            Some(_) => sum(standing().filter(|other| other.snapshot == case.snapshot)),
-            None => case.weight,
+        let of = |counts: fn(Suspicion) -> bool| Sums {
+            // Evidence about a snapshot adds up whoever stored it and whoever had it scored.
+            snapshot: match case.snapshot {
+                Some(_) => sum(standing()
+                    .filter(|other| other.snapshot == case.snapshot && counts(other.suspicion))),
+                None => case.weight,
+            },
+            // A proof against one snapshot says nothing about the others of its author.
+            researcher: sum(standing().filter(|other| {
+                other.researcher == case.researcher
+                    && !other.suspicion.is_proof()
+                    && counts(other.suspicion)
+            })),
         };
-        let mut verdict = verdict_of(snapshot, researcher);
-        // Words in posts are no reason to take methods off the board.
-        if case.snapshot.is_none() && !case.suspicion.is_proof() {
+        let (mut verdict, sums) = match of(Suspicion::disqualifies) {
+            sums if sums.disqualify() => (Verdict::Disqualified, sums),
+            _ => {
+                let sums = of(|_| true);
+                let flags = sums.flag();
+                (
+                    if flags {
+                        Verdict::Flagged
+                    } else {
+                        Verdict::Clean
+                    },
+                    sums,
+                )
+            }
+        };
+        // Words in posts, and those of a model, are no reason to take methods off the board.
+        let words = case.snapshot.is_none() && !case.suspicion.is_proof();
+        if words || !case.suspicion.disqualifies() {
             verdict = verdict.min(Verdict::Flagged);
         }
         let stands = case.verdict();
@@ -84,7 +105,8 @@ pub fn rulings(cases: &[Case], end: bool) -> Vec<(CaseId, Decision)> {
                 "a proof decides alone".to_owned()
             } else {
                 format!(
-                    "weights sum to {snapshot:.1} for the snapshot, {researcher:.1} for the researcher"
+                    "weights sum to {:.1} for the snapshot, {:.1} for the researcher",
+                    sums.snapshot, sums.researcher
                 )
             };
             let judge = Judge::Rule;
@@ -111,13 +133,19 @@ fn sum<'a>(cases: impl Iterator<Item = &'a Case>) -> f64 {
     largest.values().sum()
 }
 
-fn verdict_of(snapshot: f64, researcher: f64) -> Verdict {
-    if snapshot >= DISQUALIFY_SNAPSHOT || researcher >= DISQUALIFY_RESEARCHER {
-        Verdict::Disqualified
-    } else if snapshot >= FLAG_SNAPSHOT || researcher >= FLAG_RESEARCHER {
-        Verdict::Flagged
-    } else {
-        Verdict::Clean
+/// What stands against a case's snapshot and against its researcher, in nats.
+struct Sums {
+    snapshot: f64,
+    researcher: f64,
+}
+
+impl Sums {
+    fn disqualify(&self) -> bool {
+        self.snapshot >= DISQUALIFY_SNAPSHOT || self.researcher >= DISQUALIFY_RESEARCHER
+    }
+
+    fn flag(&self) -> bool {
+        self.snapshot >= FLAG_SNAPSHOT || self.researcher >= FLAG_RESEARCHER
     }
 }
 
@@ -286,6 +314,8 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::family::Family;
+    use crate::review::ReviewOutcome;
+    use proptest::prelude::*;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -366,6 +396,60 @@ mod tests {
         );
         let proof = [opened(1, Suspicion::Honeytoken, None, 0.0)];
         assert_eq!(ruled(&proof), [(1, Verdict::Disqualified)]);
+    }
+
+    #[test]
+    fn a_reviewers_word_flags_alone_and_disqualifies_nothing_beside_whatever_else() {
+        let word = |of| opened(9, Suspicion::Reviewer, Some(of), super::super::REVIEWER);
+        assert_eq!(ruled(&[word(1)]), [(9, Verdict::Flagged)]);
+        let beside = [opened(1, Suspicion::NearDuplicate, Some(1), 1e9), word(1)];
+        let flagged = [(1, Verdict::Flagged), (9, Verdict::Flagged)];
+        assert_eq!(ruled(&beside), flagged);
+        // That it read a method and named nothing is no event that the rule knows.
+        let silent = Event::MethodReviewed {
+            snapshot: snapshot(1),
+            model: "m".to_owned(),
+            outcome: ReviewOutcome::Silent { unread: 0 },
+        };
+        let proof = opened(1, Suspicion::CarriedWeights, Some(1), 0.0);
+        let proven = [(1, Verdict::Disqualified)];
+        assert_eq!(ruled(&[proof.clone(), silent.clone()]), proven);
+        assert_eq!(ruled(&[silent, proof]), proven);
+    }
+
+    proptest! {
+        /// Whatever reviewers say, no other case's verdict falls and no method more is withdrawn.
+        #[test]
+        fn reviewers_lower_no_verdict_and_withdraw_nothing(
+            others in prop::collection::vec((0..21_usize, 0..4_u8, -1.0..9.0_f64), 0..12),
+            words in prop::collection::vec((0..4_u8, -1.0..1e3_f64), 0..6),
+            end in any::<bool>(),
+        ) {
+            let mut events: Vec<Event> = Vec::new();
+            for (id, &(which, of, weight)) in others.iter().enumerate() {
+                let of = (of > 0).then_some(of);
+                events.push(opened(id as u64, Suspicion::ALL[which], of, weight));
+            }
+            let verdicts = |events: &[Event]| -> BTreeMap<CaseId, Verdict> {
+                let rulings = rulings(&cases(events), end).into_iter();
+                rulings.map(|(id, one)| (id, one.verdict)).collect()
+            };
+            let before = verdicts(&events);
+            for (place, &(of, weight)) in words.iter().enumerate() {
+                let of = (of > 0).then_some(of);
+                events.push(opened(100 + place as u64, Suspicion::Reviewer, of, weight));
+            }
+            let after = verdicts(&events);
+            for (id, verdict) in &before {
+                prop_assert!(after.get(id) >= Some(verdict));
+            }
+            let out = |all: &BTreeMap<CaseId, Verdict>| -> BTreeSet<Option<SnapshotId>> {
+                let opened = cases(&events);
+                let fell = opened.iter().filter(|one| all.get(&one.id) == Some(&Verdict::Disqualified));
+                fell.map(|one| one.snapshot).collect()
+            };
+            prop_assert_eq!(out(&after), out(&before));
+        }
     }
 
     #[test]

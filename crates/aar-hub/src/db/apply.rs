@@ -328,7 +328,23 @@ pub(crate) fn apply(
             )?;
         }
         // Nothing is asked of the index about these: the ledger itself is read.
-        Event::Rerun { .. } | Event::ModelCalled { .. } => {}
+        Event::Rerun { .. } | Event::ModelCalled { .. } | Event::ReviewerCalled { .. } => {}
+        Event::IdeaLabelled { finding, .. } => {
+            once(
+                db,
+                "INSERT OR IGNORE INTO ideas SELECT id, ?2 FROM findings WHERE id = ?1",
+                (signed(finding.0)?, at),
+                || format!("finding {finding} has a label already, or is none"),
+            )?;
+        }
+        Event::MethodReviewed { snapshot, .. } => {
+            once(
+                db,
+                "INSERT OR IGNORE INTO reviews SELECT id, ?2 FROM snapshots WHERE id = ?1",
+                (snapshot.to_string(), at),
+                || format!("snapshot {snapshot} was reviewed already, or is none"),
+            )?;
+        }
         Event::CaseOpened {
             case,
             suspicion,
@@ -424,6 +440,19 @@ fn spend(db: &Connection, researcher: &Name, change: &str, compute_seconds: f64)
         (researcher.as_str(), compute_seconds),
     )?;
     Ok(())
+}
+
+/// Inserts a row of a table that has one for each thing; `statement` inserts none for what is not there.
+fn once(
+    db: &Connection,
+    statement: &str,
+    values: impl rusqlite::Params,
+    refusal: impl FnOnce() -> String,
+) -> Result<()> {
+    match db.execute(statement, values)? {
+        0 => Err(HubError::Conflict(refusal())),
+        _ => Ok(()),
+    }
 }
 
 fn state_of(end: &RunEnd) -> (&'static str, Option<&str>) {

@@ -257,7 +257,7 @@ fn standing(writer: &Writer, new: &NewCase) -> Result<Option<CaseId>> {
     Ok(stands.map(|case| case.id))
 }
 
-fn opened(case: CaseId, new: NewCase) -> Result<Event> {
+pub(super) fn opened(case: CaseId, new: NewCase) -> Result<Event> {
     let evidence: String = new.evidence.chars().take(case::MAX_EVIDENCE).collect();
     case::check_evidence(&evidence).map_err(HubError::Invalid)?;
     Ok(Event::CaseOpened {

@@ -13,12 +13,15 @@ mod labels;
 mod nominations;
 mod queue;
 mod requests;
+mod reviews;
 mod seats;
 mod snapshots;
 
 pub use access::{Caller, Token};
 pub use boards::{ChangedRuns, NewAudit, NewReplication};
 pub use cases::{NewCase, decide_closed};
+pub use reviews::Reading;
+pub(crate) use reviews::rule_label;
 pub(crate) use seats::Seat;
 
 pub use queue::{EvaluationOutcome, ExperimentOutcome, Job, Run};

@@ -16,6 +16,7 @@ mod nominations;
 mod others;
 mod queue;
 mod recovery;
+mod reviews;
 mod round;
 mod secrecy;
 mod snapshots;

@@ -68,6 +68,7 @@ pub fn attacks() -> Vec<Player> {
         Player::attack("injected-finding", "vanilla", injected),
         Player::attack("anothers-token", "vanilla", anothers_token),
     ]);
+    all.extend(super::models::attacks());
     all
 }
 

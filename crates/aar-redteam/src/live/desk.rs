@@ -10,6 +10,7 @@ use aar_hub::Client;
 use aar_hub::api::{EvaluationView, NewSnapshot, RunState};
 use aar_hub::client::ClientError;
 use aar_stats::Anchors;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
@@ -57,12 +58,22 @@ pub struct Notes {
     pub evaluations: usize,
 }
 
+/// What came of a call over MCP.
+pub(super) enum Answered {
+    /// It was carried out; the result's text.
+    Done(String),
+    /// It was not; why.
+    Refused(String),
+}
+
 /// A researcher's place in a live study.
 pub struct Desk {
     pub(super) clients: Vec<Client>,
     pub(super) tokens: Vec<String>,
     pub(super) grant: Arc<Grant>,
     base_url: String,
+    /// Where MCP is served.
+    mcp_url: String,
     name: &'static str,
     agent: Agent,
     /// What its methods say of themselves.
@@ -72,9 +83,15 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk at the hub at `base_url`, with one token or more.
+    /// A desk at the hub at `base_url`, with one token or more; its tools are served at `mcp_url` as well.
     #[must_use]
-    pub fn new(name: &'static str, base_url: &str, tokens: Vec<String>, grant: Arc<Grant>) -> Self {
+    pub fn new(
+        name: &'static str,
+        base_url: &str,
+        mcp_url: &str,
+        tokens: Vec<String>,
+        grant: Arc<Grant>,
+    ) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -87,6 +104,7 @@ impl Desk {
             tokens,
             grant,
             base_url: base_url.trim_end_matches('/').to_owned(),
+            mcp_url: mcp_url.to_owned(),
             name,
             agent,
             claims_teacher: true,
@@ -273,6 +291,46 @@ impl Desk {
                 self.notes.refused.push(format!("{what}: {status}"));
             }
             Err(error) => self.notes.refused.push(format!("{what}: {error}")),
+        }
+    }
+
+    /// The token with this number, from 0.
+    pub(super) fn token(&self, number: usize) -> String {
+        self.tokens.get(number).cloned().unwrap_or_default()
+    }
+
+    /// Calls a tool over MCP with any token.
+    pub(super) fn mcp(&self, token: &str, tool: &str, arguments: &Value) -> Answered {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments}});
+        let request = self
+            .agent
+            .post(&self.mcp_url)
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json, text/event-stream")
+            .header("Authorization", format!("Bearer {token}"));
+        let mut response = match request.send(body.to_string()) {
+            Ok(response) => response,
+            Err(error) => return Answered::Refused(error.to_string()),
+        };
+        let status = response.status();
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        let answer: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let result = &answer["result"];
+        match result["content"][0]["text"].as_str() {
+            Some(said) if status.is_success() && result["isError"] != true => {
+                Answered::Done(said.to_owned())
+            }
+            Some(said) => Answered::Refused(said.chars().take(80).collect()),
+            None => Answered::Refused(status.as_u16().to_string()),
+        }
+    }
+
+    /// Calls a tool that must not do what it is asked. If it does, that is a breach.
+    pub(super) fn must_fail(&mut self, what: &str, token: &str, tool: &str, arguments: &Value) {
+        match self.mcp(token, tool, arguments) {
+            Answered::Done(_) => self.notes.breached.push(format!("{what}: done")),
+            Answered::Refused(why) => self.notes.refused.push(format!("{what}: {why}")),
         }
     }
 

@@ -15,19 +15,25 @@ mod attacks;
 mod climbing;
 mod desk;
 mod honest;
+mod models;
 mod probe;
 mod side_channels;
 
 pub use attacks::{INJECTED, attacks};
 pub use desk::{Desk, Grant, Notes};
 pub use honest::honest;
+pub use models::MCP_TOKENS;
 pub use probe::{Probe, ProbeError};
 
+use aar_core::case::Suspicion;
 use aar_hub::client::ClientError;
 use aar_problem::generate::BuiltinProblem;
 
 /// What a player does at its desk.
 pub type Play = dyn Fn(&mut Desk) -> Result<(), ClientError> + Send + Sync;
+
+/// A call that a scripted model makes: the tool's name and what it gets.
+pub type Call = (&'static str, serde_json::Value);
 
 /// A researcher of the red team.
 pub struct Player {
@@ -39,6 +45,10 @@ pub struct Player {
     pub names: usize,
     /// The built-in problem that it needs; none if it plays on any.
     pub problem: Option<BuiltinProblem>,
+    /// Cases that must stand against it in the end, whatever it gained.
+    pub expects: &'static [Suspicion],
+    /// What its language model does, if it is one: it plays in the built-in loop, not at a desk.
+    pub script: Option<Vec<Call>>,
     /// What it does. A refusal that it did not expect ends it and is noted.
     pub play: Box<Play>,
 }
@@ -61,6 +71,8 @@ impl Player {
             carrier: None,
             names: 1,
             problem: None,
+            expects: &[],
+            script: None,
             play: Box::new(play),
         }
     }

@@ -9,10 +9,11 @@ use aar_core::id::FindingId;
 use aar_core::workspace::{Answer, Request};
 use aar_hub::api::{CommentView, FindingView, Leaderboard, Provisional, Thread};
 use aar_hub::{Client, ClientError};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// What marks a line that somebody else wrote.
-pub(super) const MARK: &str = "| ";
+pub(crate) const MARK: &str = "| ";
 /// How many rows of the board are shown.
 const ROWS: usize = 25;
 /// How many findings are fetched at once.
@@ -26,14 +27,39 @@ pub(super) fn quoted(who: &str, what: &str, text: &str) -> String {
     format!("{what}, by {who}:\n{}", marked(text))
 }
 
-/// A text with the mark before each line.
-pub(super) fn marked(text: &str) -> String {
+/// Does nobody see this character, or does it change how others are seen? Controls, directions of text,
+/// joiners, variation selectors, tags. Models read them all the same, and a terminal obeys some. The one
+/// selector that emojis have is left.
+pub(crate) fn is_unseen(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0e}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A line in which everything can be seen.
+fn visible(line: &str) -> Cow<'_, str> {
+    if !line.contains(is_unseen) {
+        return Cow::Borrowed(line);
+    }
+    let shown = line.chars().map(|c| match is_unseen(c) {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    });
+    Cow::Owned(shown.collect())
+}
+
+/// A text with the mark before each line, and nothing in it that cannot be seen.
+pub(crate) fn marked(text: &str) -> String {
     let mut all = String::with_capacity(text.len() + 64);
     // Whatever a reader may take for a new line begins one.
     for line in text.split([
         '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
     ]) {
-        let mut rest = line;
+        let line = visible(line);
+        let mut rest = &*line;
         loop {
             let end = rest
                 .char_indices()
@@ -196,6 +222,24 @@ impl ForumCopy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_shown() {
+        let hostile = "a\u{1b}[2Jb\u{202e}c\u{200b}d\u{e0049}\u{e0067}e\u{fe01}f\u{0}g\u{9b}1m\th";
+        let text = marked(hostile);
+        assert!(!text.trim_end_matches('\n').contains(is_unseen), "{text:?}");
+        assert!(text.contains("a\\u{1b}[2Jb\\u{202e}c") && text.contains("\\u{e0049}"));
+        assert!(text.contains("\th"), "a tab is seen");
+        let honest = "naïve ❤\u{fe0f} средний 平均 שלום";
+        assert_eq!(marked(honest), format!("{MARK}{honest}\n"));
+        // Escapes make a line longer, and it is cut all the same.
+        let long = marked(&"\u{e0041}".repeat(LINE));
+        assert!(long.lines().count() > 5);
+        assert!(
+            long.lines()
+                .all(|line| line.starts_with(MARK) && line.chars().count() <= LINE + 2)
+        );
+    }
 
     #[test]
     fn nothing_that_others_write_loses_its_mark() {

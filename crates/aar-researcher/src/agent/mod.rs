@@ -23,6 +23,7 @@ mod transcript;
 
 pub use desk::{AskWorkspace, Desk, Outcome};
 pub use forum::ForumCopy;
+pub(crate) use forum::{MARK, is_unseen, marked};
 pub use inspect::inspect_log;
 pub use prompt::{SYSTEM, Task, rules};
 pub use purse::{Allowance, Purse, Reservation, Spent, Whose};

@@ -8,7 +8,7 @@ use super::purse::{Allowance, Spent};
 use super::tools::tools;
 use super::transcript::{TRANSCRIPT_FORMAT, Transcript, TranscriptError, What};
 use crate::llm::{
-    AskError, AskFailed, Attempt, Block, Client, Clock, Message, Money, Reply, Request, Role,
+    AskError, AskFailed, Attempt, Block, Card, Client, Clock, Message, Money, Reply, Request, Role,
     StopReason, Tool, ToolChoice, ToolInput, Usage,
 };
 use aar_core::id::Name;
@@ -84,6 +84,34 @@ pub struct ModelCall {
     pub cost: Money,
     /// Did it give a reply?
     pub replied: bool,
+}
+
+impl ModelCall {
+    /// What a call came to that could cost `bound` at most.
+    pub(crate) fn of(asked: &Result<Reply, AskFailed>, card: &Card, bound: Money) -> Self {
+        let used = |attempts: &[Attempt]| attempts.iter().filter_map(|one| one.usage).sum();
+        let (cost, usage) = match asked {
+            Ok(reply) => {
+                let tried: Usage = used(&reply.attempts);
+                let usage = reply.usage.unwrap_or_default() + tried;
+                (reply.cost(card, bound), usage)
+            }
+            Err(AskFailed { attempts, .. }) => {
+                (Attempt::cost_of_all(attempts, card, bound), used(attempts))
+            }
+        };
+        Self {
+            model: card.name.clone(),
+            usage,
+            cost,
+            replied: asked.is_ok(),
+        }
+    }
+
+    /// Is it worth a record?
+    pub(crate) fn costs(&self) -> bool {
+        self.cost > Money::ZERO || self.replied
+    }
 }
 
 /// Why an agent ended.
@@ -404,28 +432,13 @@ impl Agent<'_> {
         let begun = self.parts.clock.now();
         let asked = self.parts.model.ask(&request, &mut |_| {}, self.parts.stop);
         let seconds = (self.parts.clock.now().saturating_sub(begun)).as_secs_f64();
-        let card = self.parts.model.card();
-        let (cost, usage, replied) = match &asked {
-            Ok(reply) => {
-                let tried: Usage = reply.attempts.iter().filter_map(|one| one.usage).sum();
-                let usage = reply.usage.unwrap_or_default() + tried;
-                (reply.cost(card, bound), usage, true)
-            }
-            Err(AskFailed { attempts, .. }) => {
-                let usage = attempts.iter().filter_map(|one| one.usage).sum();
-                (Attempt::cost_of_all(attempts, card, bound), usage, false)
-            }
-        };
+        let call = ModelCall::of(&asked, self.parts.model.card(), bound);
+        let cost = call.cost;
         held.settle(cost);
         self.summary.cost += cost;
-        self.summary.usage += usage;
-        if cost > Money::ZERO || replied {
-            (self.parts.on_call)(&ModelCall {
-                model: card.name.clone(),
-                usage,
-                cost,
-                replied,
-            });
+        self.summary.usage += call.usage;
+        if call.costs() {
+            (self.parts.on_call)(&call);
         }
         match asked {
             Ok(reply) => {

@@ -245,7 +245,8 @@ impl Card {
     }
 
     /// Can a request force this choice of tools?
-    pub(super) fn takes(&self, choice: &ToolChoice) -> bool {
+    #[must_use]
+    pub fn takes(&self, choice: &ToolChoice) -> bool {
         match choice {
             ToolChoice::Auto | ToolChoice::None => true,
             ToolChoice::Any | ToolChoice::Tool(_) => {

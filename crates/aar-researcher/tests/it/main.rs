@@ -7,5 +7,6 @@ mod fake;
 mod harness;
 mod llm;
 mod mcp;
+mod review;
 mod support;
 mod team;

@@ -6,6 +6,7 @@ use crate::account::{Failure, Finding, Researcher};
 use crate::diversity::{BINS, FEWEST_AGENTS};
 use crate::facts::Facts;
 use crate::lineage;
+use crate::plot::complexity as complexity_plot;
 use crate::plot::diversity as plot;
 use crate::text::{clean_bytes, number, one_line, span};
 use aar_core::digest::Digest;
@@ -37,9 +38,32 @@ pub(crate) fn diversity(facts: &Facts<'_>) -> Markup {
         "of the agents active in each, an agent's family being that of its last evaluation there; "
         "stretches with fewer than " (FEWEST_AGENTS) " active agents have no point; intervals are 90 %, "
         "by resampling agents, and lean low, as a resample never has a family that the agents lack. Entropy grows with the number of agents, so compare studies of equal "
-        "size. Below: evaluations that ended, by family, all on one scale, with totals at the right."
+        "size. Below: evaluations that ended, by family, all on one scale, with totals at the right. "
+        "The family is the recipe's, or, of any other program, the label of its researcher's finding about it."
     };
-    plot::plot(&facts.bins, &caption)
+    html! { (plot::plot(&facts.bins, &caption)) (complexity(facts)) }
+}
+
+/// How involved ideas were beside what was reached, and who said so.
+fn complexity(facts: &Facts<'_>) -> Markup {
+    let labels = facts.account.findings.iter().filter_map(|f| f.label);
+    let mut by: BTreeMap<String, u64> = BTreeMap::new();
+    for (_, labeller) in labels {
+        *by.entry(labeller.to_string()).or_default() += 1;
+    }
+    if by.is_empty() {
+        return html! { p { "No finding was labelled." } };
+    }
+    let caption = html! {
+        "Complexity of the ideas that were posted about methods in each stretch, 1 (the naive baseline) to 10: mean and "
+        "90 % interval (Student's t) over findings; stretches with fewer than two have no point. Squares: the "
+        "highest dev PGR told so far. Labels by "
+        @for (place, (labeller, count)) in by.iter().enumerate() {
+            @if place > 0 { ", " } (foreign(&one_line(labeller, 80))) " (" (count) ")"
+        }
+        "; by rules, complexity counts a recipe's parts or a program's lines."
+    };
+    complexity_plot::plot(&facts.bins, &caption)
 }
 
 /// What each researcher spent.

@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::lineage;
 use crate::text::{number, one_line};
 use aar_core::case::{Case, Verdict};
+use aar_core::review::ReviewOutcome;
 use maud::{Markup, html};
 
 /// How many cases are listed; `cases.csv` has all.
@@ -39,6 +40,38 @@ pub(crate) fn all(facts: &Facts<'_>) -> Markup {
             @if shown.len() > MOST_CASES { " The first " (MOST_CASES) " of the others are shown." }
         }
         @if !shown.is_empty() { (listed(facts, &shown)) }
+        (reviews(facts))
+    }
+}
+
+/// What a model's reading of methods came to. That it named nothing is no verdict, so no method is
+/// listed for it.
+fn reviews(facts: &Facts<'_>) -> Markup {
+    let account = &facts.account;
+    let (mut suspected, mut silent, mut partly, mut none) = (0, 0, 0, 0);
+    for review in &account.reviews {
+        match review.outcome {
+            ReviewOutcome::Suspected { .. } => suspected += 1,
+            ReviewOutcome::Silent { unread: 0 } => silent += 1,
+            ReviewOutcome::Silent { .. } => partly += 1,
+            ReviewOutcome::None { .. } => none += 1,
+        }
+    }
+    html! {
+        @if !account.reviews.is_empty() {
+            p {
+                "A model read methods for signs of cheating: it suspected something in " (suspected)
+                ", named nothing in " (silent) " that it read whole and in " (partly)
+                " that it read in part, and gave no review of " (none)
+                ". A suspicion is a case for people, and flags at most; that nothing was named clears nobody."
+            }
+        }
+        @if account.review_calls > 0 || account.review_microdollars > 0 {
+            p {
+                "Reviews, labels of ideas included, took " (account.review_calls) " replies of a model and $"
+                (number(account.review_microdollars as f64 / 1e6, 4)) "."
+            }
+        }
     }
 }
 

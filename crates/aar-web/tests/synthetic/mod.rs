@@ -4,15 +4,17 @@
 
 use aar_core::board::{Board, BoardRow, Group, Replication};
 use aar_core::digest::Digest;
-use aar_core::event::{Event, OpenedProblem, RunEnd};
+use aar_core::event::{Event, OpenedProblem, RunEnd, Tokens};
 use aar_core::family::Family;
 use aar_core::feedback::Feedback;
 use aar_core::finding::FindingKind;
 use aar_core::id::{
     EvaluationId, ExperimentId, FindingId, Name, ProblemId, ReplicationId, Seed, SnapshotId,
 };
+use aar_core::idea::{IdeaLabel, Labeller};
 use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
 use aar_core::problem::{ItemKind, Split, SplitAnchors};
+use aar_core::review::ReviewOutcome;
 use aar_core::study::Study;
 use aar_web::{Files, Material, ReportError, Verification};
 use std::collections::BTreeMap;
@@ -467,6 +469,39 @@ fn post(made: &mut Made, turn: usize, researcher: &str, snapshot: SnapshotId, na
             evaluation: None,
         },
     );
+    // Some are labelled by rules, some by a model with a name that nobody should have to read.
+    let by = match turn % 12 {
+        0 => Labeller::Rules,
+        _ => Labeller::Model {
+            model: HOSTILE.into(),
+        },
+    };
+    let label = IdeaLabel {
+        family: Family::ALL[turn % 11],
+        complexity: u8::try_from(1 + turn % 10).unwrap().try_into().unwrap(),
+    };
+    made.push(5, Event::IdeaLabelled { finding, label, by });
+    let outcome = match turn % 3 {
+        0 => ReviewOutcome::Silent { unread: 0 },
+        1 => ReviewOutcome::Silent { unread: 7 },
+        _ => ReviewOutcome::None {
+            why: HOSTILE.into(),
+        },
+    };
+    let called = Event::ReviewerCalled {
+        model: HOSTILE.into(),
+        tokens: Tokens::default(),
+        microdollars: 500,
+        replied: true,
+    };
+    made.push(5, called);
+    let model = HOSTILE.into();
+    let reviewed = Event::MethodReviewed {
+        snapshot,
+        model,
+        outcome,
+    };
+    made.push(5, reviewed);
     for (place, voter) in names.iter().enumerate().take(turn % 7) {
         let (researcher, up) = (name(voter), place % 4 != 3);
         made.push(

@@ -4,11 +4,12 @@
 //! long and writes little and one that is quick and fills its context, each as told in [`PACES`]. Caps are hard,
 //! so they bound the range.
 
-use crate::study::card;
+use crate::study::{card, review_settings};
 use aar_core::study::{ResearcherKind, Study};
 use aar_researcher::agent::{SYSTEM, tools};
 use aar_researcher::llm::{Card, Money, Usage};
-use anyhow::Result;
+use aar_researcher::review::{label_usage, review_usage};
+use anyhow::{Context, Result};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -77,8 +78,10 @@ pub(crate) fn of(study: &Study, base: &Path) -> Result<String> {
         "study {}: {:.0} minutes, {} researchers, {agents} of them with a language model\n",
         study.name, study.minutes, study.researchers
     );
+    let reviews = reviews(study, base)?;
     if agents == 0 {
         text.push_str("no researcher asks a model: $0.00");
+        text.push_str(&reviews);
         return Ok(text);
     }
     let card = card(&study.llm, base)?;
@@ -132,7 +135,26 @@ pub(crate) fn of(study: &Study, base: &Path) -> Result<String> {
         "\ninstructions and tools: about {} tokens of every prompt",
         fixed_tokens()
     );
+    text.push_str(&reviews);
     Ok(text)
+}
+
+/// What reviews cost, if there are any: how many there will be nobody knows, so the price of one and the
+/// cap.
+fn reviews(study: &Study, base: &Path) -> Result<String> {
+    let Some(settings) = review_settings(study) else {
+        return Ok(String::new());
+    };
+    let card = card(&settings, base).context("section [review]")?;
+    let [idea, method] = [label_usage(), review_usage()].map(|one| card.cost(&one).dollars());
+    Ok(format!(
+        "\nreviews by {}: about {} for each finding and {} for each method that is claimed or nominated; \
+         hard cap: {} (review.dollars)",
+        card.name,
+        dollars(idea, 5),
+        dollars(method, 5),
+        dollars(study.review.dollars, 2)
+    ))
 }
 
 fn dollars(amount: f64, digits: usize) -> String {

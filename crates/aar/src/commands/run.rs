@@ -2,7 +2,7 @@
 
 use super::estimate;
 use super::{say, tell};
-use crate::study::{Finished, Progress, Team, conduct, open};
+use crate::study::{Finished, Progress, Reviewer, Team, conduct, open};
 use aar_core::study::{Kinds, ResearcherKind, Study};
 use aar_sandbox::{Isolation, Launcher, Sandbox};
 use anyhow::{Context, Result, bail};
@@ -109,9 +109,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     allow_many_files();
     study.validate().map_err(anyhow::Error::msg)?;
     let team = Team::gather(&study, &base, &run_dir, args.mcp_port)?;
+    let reviewer = Reviewer::find(&study, &base)?;
     let progress = Progress::new(study.minutes);
     let opened = open(study, &base, &run_dir, &progress)?;
-    let finished = conduct(&opened, &sandbox, &team, &progress)?;
+    let finished = conduct(&opened, &sandbox, &team, reviewer.as_ref(), &progress)?;
     print(&finished, &opened.run_dir);
     Ok(ExitCode::SUCCESS)
 }

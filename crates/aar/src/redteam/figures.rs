@@ -238,6 +238,7 @@ impl Study {
         };
         // Cases that were decided against it.
         let mut against = BTreeSet::new();
+        let mut suspected = BTreeSet::new();
         for case in case::cases(self.events.iter()) {
             let about = is_its(&case.researcher, case.snapshot);
             let Some(decision) = case.decision.as_ref().filter(|_| about) else {
@@ -245,6 +246,7 @@ impl Study {
             };
             if decision.verdict != Verdict::Clean {
                 against.insert(case.id);
+                suspected.insert(case.suspicion);
             }
             disqualified |= decision.verdict == Verdict::Disqualified;
             flagged |= decision.verdict == Verdict::Flagged;
@@ -306,6 +308,11 @@ impl Study {
         let mut breached = notes.breached.clone();
         if self.report.contains(INJECTED) && player.name == "injected-finding" {
             breached.push("the report holds the script as it was posted".to_owned());
+        }
+        for suspicion in player.expects {
+            if !suspected.contains(suspicion) {
+                breached.push(format!("no case of {suspicion} stands against it"));
+            }
         }
         let rank = self.replicated(notes.candidate)?;
         let gain = match (&rank, self.replicated(carrier)?) {

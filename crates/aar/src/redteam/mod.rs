@@ -3,3 +3,4 @@
 pub(crate) mod figures;
 pub(crate) mod live;
 pub(crate) mod scoring;
+mod scripted;

@@ -7,6 +7,7 @@ use super::examine::Examiner;
 use super::open::Opened;
 use super::owner::OwnersKey;
 use super::progress::Progress;
+use super::review::{CLOSING, Reviewer, Reviews};
 use super::workers::Workshop;
 use crate::builtin;
 use aar_compute::{Runner, Slots, Unpacked};
@@ -69,11 +70,12 @@ pub(crate) struct Finished {
     pub(crate) report: PathBuf,
 }
 
-/// Runs the study to its end, with `crew` as its researchers.
+/// Runs the study to its end, with `crew` as its researchers, and `reviewer` beside them if there is one.
 pub(crate) fn conduct(
     opened: &Opened,
     sandbox: &Sandbox,
     crew: &dyn Crew,
+    reviewer: Option<&Reviewer>,
     progress: &Progress,
 ) -> Result<Finished> {
     let Opened {
@@ -166,6 +168,7 @@ pub(crate) fn conduct(
             referee: &referee,
             workshop: &workshop,
             crew,
+            reviewer,
             progress,
             end,
             first: Cell::new(Duration::ZERO),
@@ -205,6 +208,7 @@ struct Conductor<'a> {
     referee: &'a Referee,
     workshop: &'a Workshop,
     crew: &'a dyn Crew,
+    reviewer: Option<&'a Reviewer>,
     progress: &'a Progress,
     end: Instant,
     /// What replicating a baseline took at the opening.
@@ -214,16 +218,58 @@ struct Conductor<'a> {
 }
 
 impl Conductor<'_> {
+    /// Research and what is decided after it, with reviews beside it all.
     fn research(&self, opened: &Opened, main: &ProblemId, url: &str) -> Result<Closing> {
         let shipped = self.establish(main)?;
-        let stop = AtomicBool::new(false);
+        let reviews = Reviews::new(self.hub, opened, self.reviewer, self.progress);
         let mut examiner = Examiner::new(self.hub, self.workshop, &opened.secret);
+        std::thread::scope(|scope| -> Result<()> {
+            let abandon = OnDrop(|| reviews.abandon());
+            let reviewing = scope.spawn(|| reviews.work());
+            self.research_and_decide(opened, main, url, &shipped, &mut examiner, &reviews)?;
+            reviews.finish();
+            let least = CLOSING / 12;
+            let left = self.end.saturating_duration_since(Instant::now());
+            let left = left.saturating_sub(self.transferring(&shipped));
+            let until = Instant::now() + left.clamp(least, CLOSING);
+            while !reviewing.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            drop(abandon);
+            // What a reviewer lacks is no reason to lose the study.
+            match reviewing.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self
+                    .progress
+                    .event(&format!("reviews ended early: {error:#}")),
+                Err(_) => self.progress.event("the reviewer panicked"),
+            }
+            Ok(())
+        })?;
+        self.report_decisions(&examiner.close()?);
+        Ok(Closing {
+            transfer: self.one_transfer(&shipped),
+            baselines: shipped.baselines,
+            end: self.end,
+        })
+    }
+
+    fn research_and_decide(
+        &self,
+        opened: &Opened,
+        main: &ProblemId,
+        url: &str,
+        shipped: &Shipped,
+        examiner: &mut Examiner<'_>,
+        reviews: &Reviews<'_>,
+    ) -> Result<()> {
+        let stop = AtomicBool::new(false);
         std::thread::scope(|scope| -> Result<()> {
             let _stop_all = OnDrop(|| stop.store(true, Ordering::Relaxed));
             let (crew, progress, stopped) = (self.crew, self.progress, &stop);
             let door = Door::new(self.hub, url, self.workshop);
             let working = scope.spawn(move || crew.research(opened, &door, stopped, progress));
-            let result = self.referee_until_the_end(&shipped, main, &mut examiner);
+            let result = self.referee_until_the_end(shipped, main, examiner);
             // New work is refused from now on; what is queued is not begun.
             stop.store(true, Ordering::Relaxed);
             let closed = self.hub.set_deadline(self.hub.now());
@@ -238,6 +284,7 @@ impl Conductor<'_> {
         })?;
         self.progress
             .stage("deciding the last claims and nominations");
+        reviews.research_is_over();
         // Asked for once: a nomination after a verdict would be one more look at the sealed rows.
         let nominated: Vec<SnapshotId> = self
             .hub
@@ -264,7 +311,7 @@ impl Conductor<'_> {
             };
             // Without a row or two there is nothing to transfer either.
             let enough = decided.len() >= TRANSFERRED;
-            if enough && Instant::now() + self.transferring(&shipped) >= self.end {
+            if enough && Instant::now() + self.transferring(shipped) >= self.end {
                 let text = "out of time: the other claims and nominations stay undecided";
                 self.progress.event(text);
                 break;
@@ -272,13 +319,7 @@ impl Conductor<'_> {
             decided.insert(next);
             self.decide(next)?;
         }
-        self.replicate_on_demand(main)?;
-        self.report_decisions(&examiner.close()?);
-        Ok(Closing {
-            transfer: self.one_transfer(&shipped),
-            baselines: shipped.baselines,
-            end: self.end,
-        })
+        self.replicate_on_demand(main)
     }
 
     /// What the researchers' owner wants to see replicated, claimed or not.

@@ -10,10 +10,18 @@ mod budgets;
 mod cases;
 mod compare;
 mod doctor;
+#[path = "../../../aar-researcher/tests/it/fake/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the provider's own tests use more of it"
+)]
+mod fake;
 mod import;
 mod methods;
 mod program;
 mod redteam;
+mod reviews;
 mod secrecy;
 mod shipped;
 mod study;

@@ -104,7 +104,11 @@ pub(crate) struct Script {
     /// The turn that follows a conversation with as many turns of the model, so that any number of conversations can be
     /// played at once and a repeated call gets the same answer. After the last: a short text.
     pub(crate) turns: Vec<Turn>,
-    /// By the number of the call, from 0 on, over all conversations.
+    /// In place of `turns`, by the number of the call, from 0 on, over all conversations.
+    pub(crate) calls: BTreeMap<u64, Turn>,
+    /// In place of both, where a request forces the tool of this name: so one fake plays researchers and reviewers.
+    pub(crate) forced: BTreeMap<String, Turn>,
+    /// By the number of the call as well.
     pub(crate) faults: BTreeMap<u64, Fault>,
     /// Tokens of prompt and reply.
     pub(crate) context_window: u64,
@@ -122,6 +126,8 @@ impl Default for Script {
             key: "fake-key-0123456789".into(),
             models: vec!["fake-model".into()],
             turns: Vec::new(),
+            calls: BTreeMap::new(),
+            forced: BTreeMap::new(),
             faults: BTreeMap::new(),
             context_window: 200_000,
             least_cached: 1_024,
@@ -139,10 +145,18 @@ impl Script {
         }
     }
 
-    /// What follows `after` turns of the model, in an answer to the request `body`.
-    pub(super) fn turn(&self, after: usize, body: &Value) -> Turn {
+    /// What the answer to the request `body` says, the call of this number, after so many turns of the model.
+    pub(super) fn turn(&self, call: u64, after: usize, body: &Value) -> Turn {
         let last = || Turn::text("That is all.");
-        let mut turn = self.turns.get(after).cloned().unwrap_or_else(last);
+        let choice = &body["tool_choice"];
+        let tool = choice["name"]
+            .as_str()
+            .or_else(|| choice["function"]["name"].as_str());
+        let forced = tool.and_then(|tool| self.forced.get(tool));
+        let own = forced
+            .or_else(|| self.calls.get(&call))
+            .or_else(|| self.turns.get(after));
+        let mut turn = own.cloned().unwrap_or_else(last);
         let mut offered = offered(&body["tools"], "");
         // Some send their tools as the first item of the conversation.
         offered.extend(self::offered(&body["input"][0]["tools"], ""));

@@ -253,8 +253,10 @@ impl State {
             .script
             .context_window
             .saturating_sub(call.split.total());
-        let (parts, mut stop, output) =
-            play(&self.script.turn(after, &call.body), max_tokens.min(room));
+        let (parts, mut stop, output) = play(
+            &self.script.turn(number, after, &call.body),
+            max_tokens.min(room),
+        );
         if room < max_tokens && output == room {
             stop = if is_anthropic {
                 "model_context_window_exceeded"
