@@ -430,9 +430,11 @@ impl Call {
             let words = String::from_utf8_lossy(&error);
             let key = self.proxy.line.endpoint.key();
             let words = key.map_or_else(|| words.to_string(), |key| key.redact(&words));
-            let end = words.floor_char_boundary(MOST_ERROR);
-            ended.metered.said = Value::from(&words[..end.min(1 << 10)]);
-            self.say(words.as_bytes()[..end].to_vec());
+            // Only now it is cut.
+            let words: String = words.chars().take(MOST_ERROR).collect();
+            let few: String = words.chars().take(MOST_WORDS).collect();
+            ended.metered.said = Value::from(few);
+            self.say(words.into_bytes());
         }
         if let Some(why) = broken {
             self.fail(502, "api_error", &why);
