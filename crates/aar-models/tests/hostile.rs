@@ -1,10 +1,8 @@
 //! Damaged and hostile weights: a clear error that names file and tensor, never a panic.
 
-#![cfg(feature = "models")]
-
 use std::path::{Path, PathBuf};
 
-use aar_lab::models::{Embedder, Gguf, ModelError, Pooling, Tap, Weights};
+use aar_models::{Embedder, Gguf, ModelError, Pooling, Tap, Weights};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

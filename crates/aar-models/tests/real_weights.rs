@@ -5,11 +5,9 @@
 //! Without it these tests pass without looking; with it a missing or wrong file fails them. The same
 //! code paths are tested on tiny models in `models.rs`, always.
 
-#![cfg(feature = "models")]
-
 mod support;
 
-use aar_lab::models::{Embedder, Pooling, Tap, Weights};
+use aar_models::{Embedder, Pooling, Tap, Weights};
 use support::{cases, compare, texts};
 
 /// The weights that the environment names, if it names any.

@@ -5,8 +5,8 @@
 //! files, [`Embedder`] turns texts into matrices.
 //!
 //! ```no_run
-//! use aar_lab::models::{Embedder, Pooling, Tap, Weights};
-//! # fn main() -> Result<(), aar_lab::models::ModelError> {
+//! use aar_models::{Embedder, Pooling, Tap, Weights};
+//! # fn main() -> Result<(), aar_models::ModelError> {
 //! let strong = Embedder::smollm2(&Weights::installed())?;
 //! let texts = ["The city of Oslo is located in Norway.".to_owned()];
 //! let taps = [12, 20].map(|layer| Tap { layer, pooling: Pooling::Last });

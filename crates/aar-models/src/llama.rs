@@ -1,9 +1,9 @@
 //! The Llama architecture (SmolLM2): a decoder's hidden states, without its output head.
 
-use super::embedder::{Encoder, Pack, Pooling, Tap, last_row, pool};
-use super::error::ModelError;
-use super::gguf::Gguf;
-use super::kernel::{MIN_ROWS, View, matmul, rms_norm, softmax, swiglu};
+use crate::embedder::{Encoder, Pack, Pooling, Tap, last_row, pool};
+use crate::error::ModelError;
+use crate::gguf::Gguf;
+use crate::kernel::{MIN_ROWS, View, matmul, rms_norm, softmax, swiglu};
 
 /// Queries of one head whose scores are held at once; bounds the scores of a long text.
 const QUERY_BLOCK: usize = 128;

@@ -18,8 +18,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{Tokenizer, TruncationParams};
 
-use super::error::ModelError;
-use super::gguf::Gguf;
+use crate::error::ModelError;
+use crate::gguf::Gguf;
 
 /// A model's tokenizer, with the path it came from for messages.
 pub(crate) struct TextTokenizer {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::error::ModelError;
+use crate::error::ModelError;
 use header::{Entry, Header};
 pub use tensor::Tensor;
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use super::error::ModelError;
+use crate::error::ModelError;
 
 /// A model's weights as published: what the file is, where it comes from.
 struct Source {

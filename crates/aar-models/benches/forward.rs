@@ -1,6 +1,6 @@
 //! Tokens a second of the forward passes, beside what the matrix products alone would take.
 //!
-//!     AAR_WEIGHTS=DIR cargo bench -p aar-lab --bench forward
+//!     AAR_WEIGHTS=DIR cargo bench -p aar-models --bench forward
 //!
 //! Products of the layers' shapes are timed in the same run, on as many threads, on packs as large
 //! as the embedder's; `floor` is what a model made of nothing else would reach. Weights are looked
@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use aar_lab::models::{Embedder, Pooling, Tap, Weights};
+use aar_models::{Embedder, Pooling, Tap, Weights};
 use gemm::Parallelism;
 
 /// Tokens in a pack of the embedder.

@@ -7,13 +7,13 @@ use std::sync::mpsc;
 
 use rayon::prelude::*;
 
-use super::bert::Bert;
-use super::error::ModelError;
-use super::gguf::Gguf;
-use super::kernel::MIN_ROWS;
-use super::llama::Llama;
-use super::tokenize::TextTokenizer;
-use super::weights::{MiniLmFiles, Weights};
+use crate::bert::Bert;
+use crate::error::ModelError;
+use crate::gguf::Gguf;
+use crate::kernel::MIN_ROWS;
+use crate::llama::Llama;
+use crate::tokenize::TextTokenizer;
+use crate::weights::{MiniLmFiles, Weights};
 
 /// Tokens that are pushed through the layers together. Enough for matrix products at full speed,
 /// few enough for their operands to stay in a core's cache.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aar_lab::models::{Embedder, Pooling, Tap};
+use aar_models::{Embedder, Pooling, Tap};
 use serde::Deserialize;
 
 /// One text with what the reference made of it.

@@ -8,9 +8,9 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::embedder::{Encoder, Pack, Tap, pool};
-use super::error::ModelError;
-use super::kernel::{View, add_rows, fill_rows, gelu, layer_norm, matmul, softmax};
+use crate::embedder::{Encoder, Pack, Tap, pool};
+use crate::error::ModelError;
+use crate::kernel::{View, add_rows, fill_rows, gelu, layer_norm, matmul, softmax};
 
 /// No size of a model we read is larger than this; guards against a hostile `config.json`.
 const MAX_SIZE: usize = 1 << 20;

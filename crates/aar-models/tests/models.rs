@@ -1,10 +1,8 @@
 //! The readers, tokenizers and forward passes on tiny random models, against the reference.
 
-#![cfg(feature = "models")]
-
 mod support;
 
-use aar_lab::models::{Embedder, Gguf, ModelError, Pooling, Tap};
+use aar_models::{Embedder, Gguf, ModelError, Pooling, Tap};
 use support::{all_taps, cases, compare, fixture, texts};
 
 fn llama() -> Embedder {
