@@ -197,6 +197,8 @@ def write_tiny_gguf(path):
         add(f"{b}.ffn_gate.weight", (ffn, width), kinds.Q4_1)
         add(f"{b}.ffn_up.weight", (ffn, width), kinds.F32)
         add(f"{b}.ffn_down.weight", (width, ffn), kinds.Q4_1)
+    # Last, so that the numbers above stay what they were. Only the head uses it.
+    add("output_norm.weight", (width,), kinds.F32)
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()

@@ -1,16 +1,14 @@
 //! The BERT architecture (all-MiniLM-L6-v2): an encoder's hidden states.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use half::{bf16, f16};
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::embedder::{Encoder, Pack, Tap, pool};
+use crate::embedder::{Encoder, Tap, pool};
 use crate::error::ModelError;
 use crate::kernel::{View, add_rows, fill_rows, gelu, layer_norm, matmul, softmax};
+use crate::pack::Pack;
+use crate::safetensors::{Checkpoint, read_text};
 
 /// No size of a model we read is larger than this; guards against a hostile `config.json`.
 const MAX_SIZE: usize = 1 << 20;
@@ -32,12 +30,8 @@ struct Shape {
 
 impl Shape {
     fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ModelError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
         let shape: Self =
-            serde_json::from_str(&text).map_err(|e| ModelError::format(path, e.to_string()))?;
+            serde_json::from_str(&read_text(path)?).map_err(|e| ModelError::format(path, e.to_string()))?;
         let sizes = [
             shape.hidden_size,
             shape.num_hidden_layers,
@@ -111,21 +105,9 @@ impl Bert {
         check: impl Fn(&Path, &[u8]) -> Result<(), ModelError>,
     ) -> Result<Self, ModelError> {
         let shape = Shape::read(config)?;
-        let io = |source| ModelError::Io {
-            path: weights.to_owned(),
-            source,
-        };
-        let file = File::open(weights).map_err(io)?;
-        // SAFETY: the map is read-only and dropped before this function returns. Were another
-        // process to shorten the file meanwhile, a read would raise SIGBUS and end this process.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        check(weights, &map)?;
-        let tensors = SafeTensors::deserialize(&map)
-            .map_err(|e| ModelError::format(weights, e.to_string()))?;
-        let source = Source {
-            path: weights.to_owned(),
-            tensors,
-        };
+        let tensors = Checkpoint::open(weights)?;
+        check(weights, tensors.bytes())?;
+        let source = Source { tensors };
         let d = shape.hidden_size;
         let words = source.read("embeddings.word_embeddings.weight", &[shape.vocab_size, d])?;
         let mut positions = source.read(
@@ -207,7 +189,7 @@ impl Encoder for Bert {
         let (d, ffn) = (self.shape.hidden_size, self.shape.intermediate_size);
         let eps = self.shape.layer_norm_eps;
         let deepest = taps.iter().map(|t| t.layer).max().unwrap_or(0);
-        let rows = pack.rows();
+        let rows = pack.rows().padded;
         let mut x = vec![0.0; rows * d];
         for span in pack.spans() {
             for (position, i) in span.clone().enumerate() {
@@ -277,7 +259,7 @@ impl Linear {
 }
 
 impl Layer {
-    fn read(source: &Source<'_>, shape: &Shape, index: usize) -> Result<Self, ModelError> {
+    fn read(source: &Source, shape: &Shape, index: usize) -> Result<Self, ModelError> {
         let (d, ffn) = (shape.hidden_size, shape.intermediate_size);
         let name = |part: &str| format!("encoder.layer.{index}.{part}");
         let attention = |part: &str| name(&format!("attention.{part}"));
@@ -293,52 +275,15 @@ impl Layer {
     }
 }
 
-/// The tensors of a file, with its path for messages.
-struct Source<'a> {
-    path: PathBuf,
-    tensors: SafeTensors<'a>,
+/// The tensors of a file.
+struct Source {
+    tensors: Checkpoint,
 }
 
-impl Source<'_> {
+impl Source {
     /// A tensor of this shape, as f32.
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let fail = |what: String| ModelError::tensor(&self.path, name, what);
-        let tensor = self
-            .tensors
-            .tensor(name)
-            .map_err(|_| fail("missing".into()))?;
-        if tensor.shape() != shape {
-            return Err(fail(format!(
-                "shape is {:?}, expected {shape:?}",
-                tensor.shape()
-            )));
-        }
-        let bytes = tensor.data();
-        Ok(match tensor.dtype() {
-            Dtype::F32 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&b| f32::from_le_bytes(b))
-                .collect(),
-            Dtype::F16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&b| f16::from_le_bytes(b).into())
-                .collect(),
-            Dtype::BF16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&b| bf16::from_le_bytes(b).into())
-                .collect(),
-            other => {
-                return Err(fail(format!(
-                    "type {other:?}; only F32, F16 and BF16 are read"
-                )));
-            }
-        })
+        Ok(self.tensors.tensor(name, shape)?.dense())
     }
 
     /// Linear maps of the same input, laid side by side.

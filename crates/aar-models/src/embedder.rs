@@ -1,6 +1,5 @@
 //! From texts to matrices: tokens, packs, threads, pooling.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -8,10 +7,11 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 
 use crate::bert::Bert;
+use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::kernel::MIN_ROWS;
-use crate::llama::Llama;
+use crate::pack::Pack;
 use crate::tokenize::TextTokenizer;
 use crate::weights::{MiniLmFiles, Weights};
 
@@ -61,51 +61,6 @@ impl Matrix {
     }
 }
 
-/// Several texts' tokens end to end, without padding between them.
-pub(crate) struct Pack {
-    tokens: Vec<u32>,
-    spans: Vec<Range<usize>>,
-}
-
-impl Pack {
-    fn new<'a>(texts: impl Iterator<Item = &'a [u32]>) -> Self {
-        let mut pack = Self {
-            tokens: Vec::new(),
-            spans: Vec::new(),
-        };
-        for text in texts {
-            let start = pack.tokens.len();
-            pack.tokens.extend_from_slice(text);
-            pack.spans.push(start..pack.tokens.len());
-        }
-        pack
-    }
-
-    /// All tokens.
-    pub(crate) fn tokens(&self) -> &[u32] {
-        &self.tokens
-    }
-
-    /// Where each text's tokens lie; none is empty.
-    pub(crate) fn spans(&self) -> &[Range<usize>] {
-        &self.spans
-    }
-
-    /// Length of the longest text.
-    pub(crate) fn longest(&self) -> usize {
-        self.spans
-            .iter()
-            .map(ExactSizeIterator::len)
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// Rows that the matrices need: one for each token, and at least [`MIN_ROWS`].
-    pub(crate) fn rows(&self) -> usize {
-        self.tokens.len().max(MIN_ROWS)
-    }
-}
-
 /// A model that turns packs into pooled hidden states.
 pub(crate) trait Encoder: Send + Sync {
     /// The model's name, for messages.
@@ -150,14 +105,6 @@ pub(crate) fn pool(pack: &Pack, x: &[f32], width: usize, pooling: Pooling) -> Ve
         out.extend(mean.iter().map(|m| m * scale));
     }
     out
-}
-
-/// Moves the last row of each text to the front of `x`, in order.
-pub(crate) fn last_row(pack: &Pack, x: &mut [f32], width: usize) {
-    for (i, span) in pack.spans().iter().enumerate() {
-        // Text `i` ends no sooner than row `i`, so no row is overwritten before it is moved.
-        x.copy_within((span.end - 1) * width..span.end * width, i * width);
-    }
 }
 
 /// A pretrained model with its tokenizer.
@@ -208,7 +155,7 @@ impl Embedder {
     /// If the file is not of that kind.
     pub fn from_gguf(file: Gguf) -> Result<Self, ModelError> {
         let tokenizer = TextTokenizer::smollm(&file)?;
-        Ok(Self::new(Box::new(Llama::new(file)?), tokenizer))
+        Ok(Self::new(Box::new(Decoder::from_gguf(file)?), tokenizer))
     }
 
     /// Any BERT encoder directory (`config.json`, `model.safetensors`, `tokenizer.json`), unchecked.

@@ -87,6 +87,20 @@ pub enum ModelError {
         /// The greatest length allowed.
         limit: usize,
     },
+    /// A sequence of tokens cannot go into the model.
+    #[error("sequence {index} (counted from 0) {what}")]
+    Sequence {
+        /// Which of the given sequences.
+        index: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// LoRA adapters of an impossible kind were asked for.
+    #[error("LoRA with {what}")]
+    Lora {
+        /// What is impossible.
+        what: String,
+    },
     /// A depth was asked for that the model does not have.
     #[error("layer {layer} asked for, but {model} has layers 0 (embeddings) to {layers}")]
     NoSuchLayer {

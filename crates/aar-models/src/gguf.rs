@@ -4,7 +4,6 @@
 //! allocated, and every tensor against the data section before it is listed.
 
 mod header;
-mod tensor;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -13,8 +12,8 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use crate::error::ModelError;
+use crate::tensor::Tensor;
 use header::{Entry, Header};
-pub use tensor::Tensor;
 
 /// One metadata value. All integers are widened.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +44,7 @@ impl Gguf {
     ///
     /// # Errors
     /// If the file cannot be read, is not GGUF version 3, is cut off, or lists a tensor that does
-    /// not lie wholly inside it or has an encoding other than F32, F16, Q4_1 and Q8_0.
+    /// not lie wholly inside it or has an encoding other than F32, F16, BF16, Q4_1 and Q8_0.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let io = |source| ModelError::Io {
             path: path.to_owned(),
@@ -67,6 +66,11 @@ impl Gguf {
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
     /// The whole file, for hashing.

@@ -1,9 +1,11 @@
-//! The arithmetic under both models: matrix products and the element-wise steps between them.
+//! The arithmetic under all models: matrix products, sharing of rows among threads, sums and functions.
 //!
 //! Everything here gives the same bits for a row whatever rows lie beside it. Sums run in a fixed
 //! order (sixteen lanes, then the lanes), products over a row's own terms only. `pulp` compiles each
 //! loop for the vector units that the processor turns out to have; no loop contracts a product and a
 //! sum, so that choice does not change a bit either.
+
+use std::ops::Range;
 
 use gemm::Parallelism;
 use pulp::Arch;
@@ -69,7 +71,7 @@ fn span(rows: usize, cols: usize, strides: (usize, usize)) -> usize {
 
 /// `out = scale * a · b`, or `out += …` where `add`; rows of `out` are `out_stride` apart.
 ///
-/// Runs on the calling thread: the batch is what is shared out among threads.
+/// Runs on the calling thread.
 ///
 /// # Panics
 /// If the shapes do not fit each other or their slices: always a fault of this crate.
@@ -91,15 +93,31 @@ pub(crate) fn matmul(
         span(a.rows, b.cols, (out_stride, 1)) <= out.len(),
         "result too short"
     );
-    // SAFETY: the asserts above bound every address that `gemm` computes from these shapes and
-    // strides by the slices' lengths, distinct rows of `out` do not overlap, and `out` is borrowed
-    // mutably, so it aliases neither operand. Lengths of slices fit `isize`.
+    // SAFETY: the asserts above bound every address by the slices' lengths, distinct rows of `out` do
+    // not overlap, and `out` is borrowed mutably, so it aliases neither operand.
+    unsafe { product(out.as_mut_ptr(), out_stride, a, b, scale, add) }
+}
+
+/// The call of `gemm`.
+///
+/// # Safety
+/// The shapes must fit each other and lie inside their slices, and `out` must point to `a.rows` rows of
+/// `b.cols` numbers, `out_stride` apart, that nothing else reads or writes meanwhile.
+unsafe fn product(
+    out: *mut f32,
+    out_stride: usize,
+    a: View<'_>,
+    b: View<'_>,
+    scale: f32,
+    add: bool,
+) {
+    // SAFETY: as the caller promises. Lengths of slices fit `isize`.
     unsafe {
         gemm::gemm(
             a.rows,
             b.cols,
             a.cols,
-            out.as_mut_ptr(),
+            out,
             1,
             out_stride as isize,
             add,
@@ -119,9 +137,100 @@ pub(crate) fn matmul(
     }
 }
 
+/// [`matmul`] shared out among threads: the rows of the result, or its columns where rows are few. No number's bits
+/// depend on how.
+pub(crate) fn shared_matmul(
+    threads: usize,
+    out: &mut [f32],
+    out_stride: usize,
+    a: View<'_>,
+    b: View<'_>,
+    scale: f32,
+    add: bool,
+) {
+    let parts = (b.cols / COLUMNS).clamp(1, threads);
+    if a.rows >= 2 * MIN_ROWS || parts == 1 {
+        return share(threads, a.rows, out, out_stride, |rows, out| {
+            let part = View {
+                data: &a.data[rows.start * a.strides.0..],
+                rows: rows.len(),
+                ..a
+            };
+            matmul(out, out_stride, part, b, scale, add);
+        });
+    }
+    assert!(
+        out_stride >= b.cols && span(a.rows, b.cols, (out_stride, 1)) <= out.len(),
+        "result too short"
+    );
+    let start = Start(out.as_mut_ptr());
+    rayon::scope(move |scope| {
+        for part in 0..parts {
+            let (from, to) = (part * b.cols / parts, (part + 1) * b.cols / parts);
+            scope.spawn(move |_| {
+                let columns = View {
+                    data: &b.data[from * b.strides.1..],
+                    cols: to - from,
+                    ..b
+                };
+                assert_eq!(a.cols, columns.rows, "inner dimensions differ");
+                assert!(
+                    a.span() <= a.data.len() && columns.span() <= columns.data.len(),
+                    "operand too short"
+                );
+                // The whole of `start` is captured, not its field, which cannot be sent.
+                let start = start;
+                // SAFETY: the asserts bound every address by the slices' lengths. Each part writes other columns of
+                // `out`, which stays mutably borrowed until all parts are done.
+                unsafe { product(start.0.add(from), out_stride, a, columns, scale, add) }
+            });
+        }
+    });
+}
+
+/// Fewest columns of a part of a product.
+const COLUMNS: usize = 64;
+
+/// Where a result begins, for threads that write different columns of it.
+#[derive(Clone, Copy)]
+struct Start(*mut f32);
+
+// SAFETY: what it points to is numbers, and `shared_matmul` gives each thread other ones.
+unsafe impl Send for Start {}
+
+/// Cuts a matrix of `rows` rows, `stride` apart, into one run of rows for each thread and works on them at the same
+/// time. No run has fewer than [`MIN_ROWS`] rows, unless the matrix itself has.
+pub(crate) fn share(
+    threads: usize,
+    rows: usize,
+    out: &mut [f32],
+    stride: usize,
+    work: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) {
+    let parts = (rows / MIN_ROWS).clamp(1, threads.max(1));
+    if parts == 1 {
+        return work(0..rows, out);
+    }
+    rayon::scope(|scope| {
+        let mut rest = out;
+        let work = &work;
+        for part in 0..parts {
+            let run = part * rows / parts..(part + 1) * rows / parts;
+            let length = if part + 1 == parts {
+                rest.len()
+            } else {
+                run.len() * stride
+            };
+            let (mine, others) = rest.split_at_mut(length);
+            rest = others;
+            scope.spawn(move |_| work(run, mine));
+        }
+    });
+}
+
 /// Adds up `term(x)` over a slice, in the fixed order.
 #[inline(always)]
-fn sum_of(x: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum_of(x: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let mut chunks = x.chunks_exact(LANES);
     for chunk in &mut chunks {
@@ -160,19 +269,6 @@ fn max_of(x: &[f32]) -> f32 {
     max
 }
 
-/// RMSNorm of each row of `x` into `out`: `x / sqrt(mean(x²) + eps) * weight`.
-pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let d = weight.len();
-    Arch::new().dispatch(|| {
-        for (row, out) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
-            let scale = 1.0 / (sum_of(row, |v| v * v) / d as f32 + eps).sqrt();
-            for ((o, &v), &w) in out.iter_mut().zip(row).zip(weight) {
-                *o = v * scale * w;
-            }
-        }
-    });
-}
-
 /// LayerNorm of each row of `x` in place: `(x − mean) / sqrt(variance + eps) * weight + bias`.
 pub(crate) fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
     let d = weight.len();
@@ -193,6 +289,26 @@ pub(crate) fn fill_rows(x: &mut [f32], bias: &[f32]) {
     for row in x.chunks_exact_mut(bias.len()) {
         row.copy_from_slice(bias);
     }
+}
+
+/// The products of two slices' numbers added up, in the fixed order.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (left, right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let mut total = 0.0;
+    for (&x, &y) in left.remainder().iter().zip(right.remainder()) {
+        total += x * y;
+    }
+    for (x, y) in left.zip(right) {
+        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane += x * y;
+        }
+    }
+    for lane in lanes {
+        total += lane;
+    }
+    total
 }
 
 /// Adds `bias` to every row of `x`.
@@ -222,18 +338,6 @@ pub(crate) fn softmax(row: &mut [f32], len: usize) {
     });
 }
 
-/// SwiGLU: of each row `[gate | up]` of `x` the half as wide row `silu(gate) * up` into `out`.
-pub(crate) fn swiglu(x: &[f32], half: usize, out: &mut [f32]) {
-    Arch::new().dispatch(|| {
-        for (row, out) in x.chunks_exact(2 * half).zip(out.chunks_exact_mut(half)) {
-            let (gate, up) = row.split_at(half);
-            for ((o, &g), &u) in out.iter_mut().zip(gate).zip(up) {
-                *o = g / (1.0 + exp(-g)) * u;
-            }
-        }
-    });
-}
-
 /// GELU in its exact form, `x/2 · (1 + erf(x/√2))`, in place.
 pub(crate) fn gelu(x: &mut [f32]) {
     Arch::new().dispatch(|| {
@@ -248,7 +352,7 @@ pub(crate) fn gelu(x: &mut [f32]) {
 /// `x = n ln 2 + r` with integer `n`, a polynomial for `e^r`, and `2^n` written into the exponent.
 /// Clamped to the range of normal numbers; NaN stays NaN.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Adding 1.5 · 2^23 rounds to an integer and leaves it in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.3, 88.3);

@@ -17,15 +17,28 @@
 //! ```
 
 mod bert;
+mod config;
+mod decoder;
 mod embedder;
 mod error;
 mod gguf;
 mod kernel;
-mod llama;
+mod pack;
+mod safetensors;
+mod sequence;
+mod lora;
+mod tensor;
 mod tokenize;
+mod train;
 mod weights;
 
 pub use embedder::{Embedder, Matrix, Pooling, Tap};
 pub use error::ModelError;
-pub use gguf::{Gguf, Tensor, Value};
+pub use config::{Architecture, Config, Llama3, Rope};
+pub use decoder::Decoder;
+pub use gguf::{Gguf, Value};
+pub use lora::{Lora, Target};
+pub use sequence::{Outputs, Place, Sequence};
+pub use tensor::Tensor;
+pub use train::Trained;
 pub use weights::{MINILM_SHA256, SMOLLM2_SHA256, Weights};

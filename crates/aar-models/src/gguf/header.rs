@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::error::ModelError;
 use super::Value;
-use super::tensor::{BLOCK, Encoding};
+use crate::tensor::{BLOCK, Encoding};
 
 /// Most metadata entries and most tensors of a file; real ones have tens and hundreds.
 const MAX_ENTRIES: u64 = 65_536;
@@ -117,7 +117,7 @@ impl<'a> Header<'a> {
         let offset = self.u64()?;
         let Some(encoding) = Encoding::from_code(code) else {
             return fail(format!(
-                "encoding {code} is not read (only F32, F16, Q4_1 and Q8_0)"
+                "encoding {code} is not read (only F32, F16, BF16, Q4_1 and Q8_0)"
             ));
         };
         if rows == 0 || cols == 0 || rows.checked_mul(cols).is_none() {

@@ -1,6 +1,6 @@
 //! A tensor's stored numbers, widened to f32.
 
-use half::f16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 /// Numbers in one block of a quantised tensor; every encoding is read in such blocks.
@@ -8,11 +8,13 @@ pub(crate) const BLOCK: usize = 32;
 
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// Plain single precision.
     F32,
     /// Plain half precision.
     F16,
+    /// The upper half of single precision.
+    Bf16,
     /// Blocks of 32: a half-precision scale and minimum, then 4-bit codes.
     Q4_1,
     /// Blocks of 32: a half-precision scale, then signed bytes.
@@ -20,21 +22,23 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    pub(super) fn from_code(code: u32) -> Option<Self> {
+    /// By GGUF's number.
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
         Some(match code {
             0 => Self::F32,
             1 => Self::F16,
             3 => Self::Q4_1,
             8 => Self::Q8_0,
+            30 => Self::Bf16,
             _ => return None,
         })
     }
 
     /// Numbers per unit of storage, and that unit's bytes.
-    pub(super) fn unit(self) -> (usize, usize) {
+    pub(crate) fn unit(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
-            Self::F16 => (1, 2),
+            Self::F16 | Self::Bf16 => (1, 2),
             Self::Q4_1 => (BLOCK, 20),
             Self::Q8_0 => (BLOCK, 34),
         }
@@ -44,10 +48,10 @@ impl Encoding {
 /// A tensor's stored numbers, to be widened to f32.
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'a> {
-    pub(super) encoding: Encoding,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
-    pub(super) data: &'a [u8],
+    pub(crate) encoding: Encoding,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) data: &'a [u8],
 }
 
 impl Tensor<'_> {
@@ -65,36 +69,15 @@ impl Tensor<'_> {
     /// All numbers, row after row.
     pub fn dense(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.cols];
-        out.par_chunks_mut(self.cols)
-            .enumerate()
-            .for_each(|(i, row)| self.row(i, row));
+        self.dense_into(&mut out, |row| row);
         out
     }
 
-    /// Writes the transpose (`cols` rows) into columns `at..at + rows` of a matrix `width` wide.
-    ///
-    /// Matrix products read weights fastest when the outputs run along a row, and several weights
-    /// that share their input are laid side by side.
-    pub(crate) fn transpose_into(&self, out: &mut [f32], width: usize, at: usize) {
-        out.par_chunks_mut(BLOCK * width)
+    /// All numbers into `out`, whose row `i` is the stored row `place(i)`.
+    pub(crate) fn dense_into(&self, out: &mut [f32], place: impl Fn(usize) -> usize + Sync) {
+        out.par_chunks_mut(self.cols)
             .enumerate()
-            .for_each(|(i, slab)| {
-                // A tile of rows is widened, then written out in pieces of a cache line.
-                let mut tile = [[0.0; BLOCK]; 16];
-                let lines = slab.len() / width;
-                for first in (0..self.rows).step_by(tile.len()) {
-                    let rows = tile.len().min(self.rows - first);
-                    for (r, numbers) in tile[..rows].iter_mut().enumerate() {
-                        self.block(first + r, i * BLOCK, &mut numbers[..lines]);
-                    }
-                    for (c, line) in slab.chunks_exact_mut(width).enumerate() {
-                        let piece = &mut line[at + first..][..rows];
-                        for (v, numbers) in piece.iter_mut().zip(&tile) {
-                            *v = numbers[c];
-                        }
-                    }
-                }
-            });
+            .for_each(|(i, row)| self.row(place(i), row));
     }
 
     /// Up to [`BLOCK`] numbers of a row, from a multiple of [`BLOCK`] on.
@@ -112,6 +95,11 @@ impl Tensor<'_> {
             Encoding::F16 => {
                 for (i, o) in out.iter_mut().enumerate() {
                     *o = half(2 * i);
+                }
+            }
+            Encoding::Bf16 => {
+                for (o, b) in out.iter_mut().zip(data.chunks_exact(2)) {
+                    *o = bf16::from_le_bytes([b[0], b[1]]).to_f32();
                 }
             }
             // The low halves of the 16 bytes are the first 16 numbers, the high halves the rest.
