@@ -30,8 +30,8 @@ struct Shape {
 
 impl Shape {
     fn read(path: &Path) -> Result<Self, ModelError> {
-        let shape: Self =
-            serde_json::from_str(&read_text(path)?).map_err(|e| ModelError::format(path, e.to_string()))?;
+        let shape: Self = serde_json::from_str(&read_text(path)?)
+            .map_err(|e| ModelError::format(path, e.to_string()))?;
         let sizes = [
             shape.hidden_size,
             shape.num_hidden_layers,

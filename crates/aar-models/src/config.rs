@@ -236,16 +236,19 @@ impl Config {
 
     /// Numbers in all weights.
     pub fn parameters(&self) -> usize {
+        let embeddings = self.vocabulary * self.width * if self.tied { 1 } else { 2 };
+        embeddings + self.width + self.layers * self.block_parameters()
+    }
+
+    /// Numbers in a block's weights.
+    pub(crate) fn block_parameters(&self) -> usize {
         let (d, f) = (self.width, self.ffn);
-        let attention = d * self.qkv_width() + d * self.query_width();
         let extra = match self.architecture {
             Architecture::Llama => 0,
             Architecture::Qwen2 => self.qkv_width(),
             Architecture::Qwen3 => 2 * self.head,
         };
-        let block = attention + 3 * d * f + 2 * d + extra;
-        let embeddings = self.vocabulary * d * if self.tied { 1 } else { 2 };
-        embeddings + d + self.layers * block
+        d * self.qkv_width() + d * self.query_width() + 3 * d * f + 2 * d + extra
     }
 
     fn check(self, path: &Path) -> Result<Self, ModelError> {

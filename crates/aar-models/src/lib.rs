@@ -23,22 +23,22 @@ mod embedder;
 mod error;
 mod gguf;
 mod kernel;
+mod lora;
 mod pack;
 mod safetensors;
 mod sequence;
-mod lora;
 mod tensor;
 mod tokenize;
-mod train;
+pub mod train;
 mod weights;
 
-pub use embedder::{Embedder, Matrix, Pooling, Tap};
-pub use error::ModelError;
 pub use config::{Architecture, Config, Llama3, Rope};
 pub use decoder::Decoder;
+pub use embedder::{Embedder, Matrix, Pooling, Tap};
+pub use error::ModelError;
 pub use gguf::{Gguf, Value};
 pub use lora::{Lora, Target};
 pub use sequence::{Outputs, Place, Sequence};
 pub use tensor::Tensor;
-pub use train::Trained;
+
 pub use weights::{MINILM_SHA256, SMOLLM2_SHA256, Weights};

@@ -7,7 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::decoder::{Adapter, Decoder, Parameter};
+use crate::config::Config;
+use crate::decoder::{Adapter, Block, Decoder, Linear, Parameter};
 use crate::error::ModelError;
 use crate::safetensors::{Checkpoint, read_text, write};
 
@@ -18,7 +19,10 @@ const PREFIX: &str = "base_model.model.";
 
 /// A linear map of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "they are the names that transformers gives the maps")]
+#[allow(
+    missing_docs,
+    reason = "they are the names that transformers gives the maps"
+)]
 pub enum Target {
     #[serde(rename = "q_proj")]
     Query,
@@ -87,12 +91,12 @@ impl Lora {
     }
 
     /// Numbers in the adapters of a decoder.
-    pub(crate) fn parameters(&self, decoder: &crate::config::Config) -> usize {
+    pub(crate) fn parameters(&self, config: &Config) -> usize {
         let (q, kv, d, f) = (
-            decoder.query_width(),
-            decoder.kv_width(),
-            decoder.width,
-            decoder.ffn,
+            config.query_width(),
+            config.kv_width(),
+            config.width,
+            config.ffn,
         );
         let sizes = self.targets.iter().map(|target| match target {
             Target::Query => d + q,
@@ -101,7 +105,7 @@ impl Lora {
             Target::Gate | Target::Up => d + f,
             Target::Down => f + d,
         });
-        decoder.layers * self.rank * sizes.sum::<usize>()
+        config.layers * self.rank * sizes.sum::<usize>()
     }
 
     fn fault(&self) -> Option<String> {
@@ -151,26 +155,41 @@ impl Decoder {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         self.place(lora, |a, _| {
             let bound = 1.0 / (a.cols.unwrap_or(1) as f32).sqrt();
-            a.data = (0..a.len()).map(|_| rng.random_range(-bound..bound)).collect();
+            a.data = (0..a.len())
+                .map(|_| rng.random_range(-bound..bound))
+                .collect();
             Ok(())
         })
     }
 
+    /// The adapters that are attached, if there are any.
+    pub fn lora(&self) -> Option<&Lora> {
+        self.lora.as_ref()
+    }
+
+    /// What adapters are scaled with; 0 without any.
+    pub(crate) fn scale(&self) -> f32 {
+        self.lora.as_ref().map_or(0.0, Lora::scale)
+    }
+
     /// Removes the adapters.
     pub fn detach(&mut self) {
-        self.scale = 0.0;
-        for linear in self.linears() {
-            linear.adapters.iter_mut().for_each(|adapter| *adapter = None);
+        self.lora = None;
+        for linear in self.linears_mut() {
+            linear
+                .adapters
+                .iter_mut()
+                .for_each(|adapter| *adapter = None);
         }
     }
 
     /// Adds the adapters to the weights and removes them.
     pub fn merge(&mut self) {
-        let (threads, scale) = (rayon::current_num_threads(), self.scale);
-        for linear in self.linears() {
+        let (threads, scale) = (rayon::current_num_threads(), self.scale());
+        for linear in self.linears_mut() {
             linear.merge(threads, scale);
         }
-        self.scale = 0.0;
+        self.lora = None;
     }
 
     /// Attaches the adapters of a directory with `adapter_config.json` and `adapter_model.safetensors`, as peft saves them.
@@ -178,7 +197,7 @@ impl Decoder {
     /// # Errors
     /// If a file cannot be read, asks for what is not run (DoRA, trained biases, further modules, patterns of ranks), or a
     /// tensor is missing or does not fit this decoder.
-    pub fn load_adapters(&mut self, dir: &Path) -> Result<Lora, ModelError> {
+    pub fn load_adapters(&mut self, dir: &Path) -> Result<(), ModelError> {
         let path = dir.join("adapter_config.json");
         let fail = |what: String| ModelError::format(&path, what);
         let file: AdapterFile =
@@ -190,7 +209,9 @@ impl Decoder {
             && file.rank_pattern.is_empty()
             && file.alpha_pattern.is_empty();
         if !plain {
-            return Err(fail("only plain LoRA is read, without trained biases or further modules".into()));
+            return Err(fail(
+                "only plain LoRA is read, without trained biases or further modules".into(),
+            ));
         }
         if let Some(what) = file.lora.fault() {
             return Err(fail(what));
@@ -209,15 +230,18 @@ impl Decoder {
             b.data.clear();
             read(a)?;
             read(b)
-        })?;
-        Ok(file.lora)
+        })
     }
 
     /// Writes the adapters into a directory, as peft does.
     ///
     /// # Errors
-    /// If a file cannot be written.
-    pub fn save_adapters(&mut self, lora: &Lora, dir: &Path) -> Result<(), ModelError> {
+    /// If there are none, or a file cannot be written.
+    pub fn save_adapters(&self, dir: &Path) -> Result<(), ModelError> {
+        let Some(lora) = &self.lora else {
+            let what = "nothing to save: no adapters are attached".into();
+            return Err(ModelError::Lora { what });
+        };
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| ModelError::Io { path, source }
@@ -274,15 +298,25 @@ impl Decoder {
             }
         }
         let mut made = made.into_iter();
-        for linear in self.linears() {
-            linear.adapters.iter_mut().zip(&mut made).for_each(|(old, new)| *old = new);
+        for linear in self.linears_mut() {
+            linear
+                .adapters
+                .iter_mut()
+                .zip(&mut made)
+                .for_each(|(old, new)| *old = new);
         }
-        self.scale = lora.scale();
+        self.lora = Some(lora.clone());
         Ok(())
     }
 
-    /// Every linear map of every block.
-    fn linears(&mut self) -> impl Iterator<Item = &mut crate::decoder::Linear> {
-        self.parameters.blocks.iter_mut().flat_map(|block| block.linears())
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.parameters.blocks.iter().flat_map(Block::linears)
+    }
+
+    fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.parameters
+            .blocks
+            .iter_mut()
+            .flat_map(Block::linears_mut)
     }
 }

@@ -65,14 +65,16 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Of sequences with their numbers.
-    pub(crate) fn new<'a>(
-        sequences: impl Iterator<Item = (usize, &'a Sequence)> + Clone,
-    ) -> Self {
+    pub(crate) fn new<'a>(sequences: impl Iterator<Item = (usize, &'a Sequence)> + Clone) -> Self {
         let pack = Pack::new(sequences.clone().map(|(_, s)| s.tokens.as_slice()));
         let (mut places, mut wanted) = (Vec::new(), Vec::new());
         for ((sequence, row), span) in sequences.zip(pack.spans()) {
-            for &position in &row.places {
-                places.push(Place { sequence, position });
+            for (nth, &position) in row.places.iter().enumerate() {
+                places.push(Place {
+                    sequence,
+                    position,
+                    nth,
+                });
                 wanted.push(span.start + position);
             }
         }

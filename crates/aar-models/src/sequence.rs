@@ -27,11 +27,19 @@ impl Sequence {
         }
         if length > config.context {
             let limit = config.context;
-            return Some(format!("has {length} tokens, more than the {limit} of the model"));
+            return Some(format!(
+                "has {length} tokens, more than the {limit} of the model"
+            ));
         }
-        if let Some(token) = self.tokens.iter().find(|&&t| t as usize >= config.vocabulary) {
+        if let Some(token) = self
+            .tokens
+            .iter()
+            .find(|&&t| t as usize >= config.vocabulary)
+        {
             let known = config.vocabulary;
-            return Some(format!("has token {token}, which is not among the model's {known}"));
+            return Some(format!(
+                "has token {token}, which is not among the model's {known}"
+            ));
         }
         let sorted = self.places.windows(2).all(|w| w[0] < w[1]);
         match self.places.last() {
@@ -61,6 +69,8 @@ pub struct Place {
     pub sequence: usize,
     /// Which of its tokens.
     pub position: usize,
+    /// Which of the sequence's places, from 0.
+    pub nth: usize,
 }
 
 /// What a decoder says at some places.
@@ -101,7 +111,10 @@ impl Outputs<'_> {
     /// If there is no such place or token.
     pub fn among(&self, index: usize, tokens: &[u32]) -> Vec<f64> {
         let logits = self.logits(index);
-        let chosen: Vec<f64> = tokens.iter().map(|&t| f64::from(logits[t as usize])).collect();
+        let chosen: Vec<f64> = tokens
+            .iter()
+            .map(|&t| f64::from(logits[t as usize]))
+            .collect();
         let total = log_sum_exp(chosen.iter().copied());
         chosen.iter().map(|logit| (logit - total).exp()).collect()
     }
@@ -114,7 +127,10 @@ pub(crate) fn log_sum_exp(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 /// Cuts sequences, in the order given, into runs of at most `limit` tokens; a longer sequence is a run of its own.
-pub(crate) fn runs(lengths: impl Iterator<Item = usize>, limit: usize) -> Vec<std::ops::Range<usize>> {
+pub(crate) fn runs(
+    lengths: impl Iterator<Item = usize>,
+    limit: usize,
+) -> Vec<std::ops::Range<usize>> {
     let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
     let mut room = 0;
     for (index, length) in lengths.enumerate() {

@@ -89,7 +89,7 @@ impl Weights {
     ///
     /// # Errors
     /// If it is nowhere; the message says where it was looked for and how to fetch it.
-    pub(crate) fn smollm2(&self) -> Result<PathBuf, ModelError> {
+    pub fn smollm2(&self) -> Result<PathBuf, ModelError> {
         SMOLLM2.find(self, |dir| {
             Some(dir.join(SMOLLM2.file)).filter(|f| f.is_file())
         })

@@ -6,5 +6,7 @@
 mod lm {
     mod forward;
     mod golden;
+    mod gradients;
     mod refused;
+    mod training;
 }

@@ -85,7 +85,10 @@ fn blocks(span: &Range<usize>, wanted: Option<&[usize]>) -> impl Iterator<Item =
     let wanted: Option<Vec<usize>> = wanted.map(|rows| {
         let first = rows.partition_point(|&row| row < span.start);
         let end = rows.partition_point(|&row| row < span.end);
-        rows[first..end].iter().map(|row| row - span.start).collect()
+        rows[first..end]
+            .iter()
+            .map(|row| row - span.start)
+            .collect()
     });
     (0..length)
         .step_by(QUERY_BLOCK)
@@ -194,7 +197,14 @@ pub(super) fn backward(
                 let (queries, keys) = (l.view(qkv, block.start, rows, q), l.view(qkv, 0, keys, k));
                 let dqueries = &mut dqkv[block.start * stride + q..];
                 matmul(dqueries, stride, ds, keys, l.scale, false);
-                matmul(&mut dqkv[k..], stride, ds.transposed(), queries, l.scale, true);
+                matmul(
+                    &mut dqkv[k..],
+                    stride,
+                    ds.transposed(),
+                    queries,
+                    l.scale,
+                    true,
+                );
             }
         }
     });
@@ -271,7 +281,10 @@ pub(super) fn forward_cached(
             .chunks_exact(l.stride())
             .zip(out.chunks_exact_mut(l.width()));
         let mut scores = Vec::new();
-        pasts.iter().zip(rows).for_each(|row| work(&mut scores, row));
+        pasts
+            .iter()
+            .zip(rows)
+            .for_each(|row| work(&mut scores, row));
     } else {
         pasts.par_iter().zip(rows).for_each_init(Vec::new, work);
     }

@@ -164,7 +164,8 @@ impl Block {
         let mixed = sized(&mut tape.mixed, rows.padded * c.query_width());
         attention::forward_cached(pass.threads, c, &read, live, mixed);
         tape.middle.clear();
-        tape.middle.extend_from_slice(&input[..rows.padded * c.width]);
+        tape.middle
+            .extend_from_slice(&input[..rows.padded * c.width]);
         self.rest(pass, rows, tape, work, output);
     }
 
@@ -176,7 +177,10 @@ impl Block {
     ) {
         let stride = pass.config.qkv_width();
         for (past, span) in pasts.zip(pass.spans) {
-            past.extend(pass.config, &tape.qkv[span.start * stride..span.end * stride]);
+            past.extend(
+                pass.config,
+                &tape.qkv[span.start * stride..span.end * stride],
+            );
         }
     }
 
@@ -186,7 +190,8 @@ impl Block {
         let normed = sized(&mut work.normed, rows.padded * c.width);
         norm::forward(threads, input, &self.attention_norm.data, c.eps, normed);
         let qkv = sized(&mut tape.qkv, rows.padded * c.qkv_width());
-        self.qkv.forward(threads, pass.scale, normed, rows, qkv, false);
+        self.qkv
+            .forward(threads, pass.scale, normed, rows, qkv, false);
         if !self.query_norm.data.is_empty() {
             tape.raw.clear();
             tape.raw.extend_from_slice(qkv);
@@ -231,18 +236,23 @@ impl Block {
         let normed = sized(&mut work.normed, rows.padded * c.width);
         norm::forward(threads, &tape.middle, &self.ffn_norm.data, c.eps, normed);
         let gate_up = sized(&mut tape.gate_up, rows.padded * 2 * c.ffn);
-        self.gate_up.forward(threads, scale, normed, rows, gate_up, false);
+        self.gate_up
+            .forward(threads, scale, normed, rows, gate_up, false);
         let Some(output) = output else { return };
         let hidden = sized(&mut work.hidden, rows.padded * c.ffn);
         mlp::forward(threads, gate_up, c.ffn, hidden);
         output.clear();
         output.extend_from_slice(&tape.middle);
-        self.down.forward(threads, scale, hidden, rows, output, true);
+        self.down
+            .forward(threads, scale, hidden, rows, output, true);
     }
 
     /// From the gradient by the outputs, in `d`, to that by the input, also in `d`, unless nothing `below` the block needs
     /// it. Adds the gradients of what is trained to `gradients`. Uses up the tape.
-    #[expect(clippy::too_many_arguments, reason = "those of the forward pass, and the gradients")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "those of the forward pass, and the gradients"
+    )]
     pub(super) fn backward(
         &self,
         pass: &Pass<'_>,
@@ -262,20 +272,35 @@ impl Block {
         mlp::forward(threads, &tape.gate_up, c.ffn, hidden);
         let dhidden = sized(&mut work.dhidden, rows.padded * c.ffn);
         let into = &mut gradients.down;
-        self.down.backward(threads, scale, hidden, rows, d, into, Some(dhidden));
+        self.down
+            .backward(threads, scale, hidden, rows, d, into, Some(dhidden));
         mlp::backward(threads, &mut tape.gate_up, c.ffn, dhidden);
         let normed = sized(&mut work.normed, rows.padded * c.width);
         norm::forward(threads, &tape.middle, &self.ffn_norm.data, c.eps, normed);
         let dnormed = sized(&mut work.dnormed, rows.padded * c.width);
         let into = &mut gradients.gate_up;
-        self.gate_up
-            .backward(threads, scale, normed, rows, &tape.gate_up, into, Some(dnormed));
+        self.gate_up.backward(
+            threads,
+            scale,
+            normed,
+            rows,
+            &tape.gate_up,
+            into,
+            Some(dnormed),
+        );
         let live = rows.live * c.width;
         if gradients.ffn_norm.is_trained() {
             let into = &mut gradients.ffn_norm.data;
             norm::backward_weight(&tape.middle[..live], c.eps, &dnormed[..live], into);
         }
-        norm::backward(threads, &tape.middle, &self.ffn_norm.data, c.eps, dnormed, d);
+        norm::backward(
+            threads,
+            &tape.middle,
+            &self.ffn_norm.data,
+            c.eps,
+            dnormed,
+            d,
+        );
 
         // Attention.
         let width = c.query_width();
@@ -284,14 +309,28 @@ impl Block {
         self.mix
             .backward(threads, scale, &tape.mixed, rows, d, into, Some(dmixed));
         if let Some(wanted) = wanted {
-            scatter(&work.dmixed, wanted, width, pass.rows.padded, &mut work.all_mixed);
+            scatter(
+                &work.dmixed,
+                wanted,
+                width,
+                pass.rows.padded,
+                &mut work.all_mixed,
+            );
             std::mem::swap(&mut work.dmixed, &mut work.all_mixed);
             scatter(d, wanted, c.width, pass.rows.padded, &mut work.dmiddle);
             std::mem::swap(d, &mut work.dmiddle);
         }
         let rows = pass.rows;
         let dqkv = sized(&mut work.dqkv, rows.padded * c.qkv_width());
-        attention::backward(threads, c, pass.spans, wanted, &tape.qkv, &work.dmixed, dqkv);
+        attention::backward(
+            threads,
+            c,
+            pass.spans,
+            wanted,
+            &tape.qkv,
+            &work.dmixed,
+            dqkv,
+        );
         let turned = width + c.kv_width();
         pass.turns.apply(threads, dqkv, turned, c.qkv_width(), true);
         self.head_norms_backward(pass, &tape.raw, dqkv, gradients);
@@ -299,8 +338,8 @@ impl Block {
         let normed = sized(&mut work.normed, rows.padded * c.width);
         norm::forward(threads, input, &self.attention_norm.data, c.eps, normed);
         let trains_norm = gradients.attention_norm.is_trained();
-        let dnormed = (below || trains_norm)
-            .then(|| sized(&mut work.dnormed, rows.padded * c.width));
+        let dnormed =
+            (below || trains_norm).then(|| sized(&mut work.dnormed, rows.padded * c.width));
         let into = &mut gradients.qkv;
         self.qkv
             .backward(threads, scale, normed, rows, dqkv, into, dnormed);
@@ -342,17 +381,23 @@ impl Block {
                 }
             }
         }
-        share(pass.threads, pass.rows.padded, dqkv, stride, |rows, dqkv| {
-            let mut dy = vec![0.0; c.head];
-            let raw = raw[rows.start * stride..].chunks_exact(stride);
-            for (raw, row) in raw.zip(dqkv.chunks_exact_mut(stride)) {
-                for (head, weight) in self.normed_heads(c) {
-                    dy.copy_from_slice(&row[head.clone()]);
-                    let x = &raw[head.clone()];
-                    norm::backward_row(x, weight, c.eps, &dy, &mut row[head], false);
+        share(
+            pass.threads,
+            pass.rows.padded,
+            dqkv,
+            stride,
+            |rows, dqkv| {
+                let mut dy = vec![0.0; c.head];
+                let raw = raw[rows.start * stride..].chunks_exact(stride);
+                for (raw, row) in raw.zip(dqkv.chunks_exact_mut(stride)) {
+                    for (head, weight) in self.normed_heads(c) {
+                        dy.copy_from_slice(&row[head.clone()]);
+                        let x = &raw[head.clone()];
+                        norm::backward_row(x, weight, c.eps, &dy, &mut row[head], false);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// The same form with zeros where `weights` or `adapters` are trained.
@@ -385,8 +430,26 @@ impl Block {
             .chain(self.down.parameters())
     }
 
+    /// All its parameters, to look at.
+    pub(super) fn views(&self) -> impl Iterator<Item = &Parameter> {
+        let norms = [
+            &self.attention_norm,
+            &self.query_norm,
+            &self.key_norm,
+            &self.ffn_norm,
+        ];
+        norms
+            .into_iter()
+            .chain(self.linears().into_iter().flat_map(Linear::views))
+    }
+
     /// Its linear maps.
-    pub(crate) fn linears(&mut self) -> [&mut Linear; 4] {
+    pub(crate) fn linears(&self) -> [&Linear; 4] {
+        [&self.qkv, &self.mix, &self.gate_up, &self.down]
+    }
+
+    /// Its linear maps, to change them.
+    pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 4] {
         [
             &mut self.qkv,
             &mut self.mix,

@@ -84,7 +84,10 @@ impl Linear {
     }
 
     /// Adds the gradients of what is trained to `gradients`; writes that of `x` into `dx`, if it is wanted.
-    #[expect(clippy::too_many_arguments, reason = "two of the three gradients have a buffer of their own")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two of the three gradients have a buffer of their own"
+    )]
     pub(super) fn backward(
         &self,
         threads: usize,
@@ -103,7 +106,15 @@ impl Linear {
         );
         if gradients.weight.is_trained() {
             let (out, inputs) = (&mut gradients.weight.data, self.inputs);
-            shared_matmul(threads, out, inputs, dy_live.transposed(), x_live, 1.0, true);
+            shared_matmul(
+                threads,
+                out,
+                inputs,
+                dy_live.transposed(),
+                x_live,
+                1.0,
+                true,
+            );
         }
         if gradients.bias.is_trained() {
             for row in dy[..live * outputs].chunks_exact(outputs) {
@@ -155,7 +166,15 @@ impl Linear {
             let rank = adapter.rank();
             let a = View::dense(&adapter.a.data, rank, inputs);
             let b = View::dense(&adapter.b.data, width, rank);
-            shared_matmul(threads, &mut weight[at * inputs..], inputs, b, a, scale, true);
+            shared_matmul(
+                threads,
+                &mut weight[at * inputs..],
+                inputs,
+                b,
+                a,
+                scale,
+                true,
+            );
         }
         self.weight.data = weight;
         self.adapters.iter_mut().for_each(|adapter| *adapter = None);
@@ -175,7 +194,15 @@ impl Linear {
         }
     }
 
-    /// All its parameters.
+    /// All its parameters, to look at.
+    pub(super) fn views(&self) -> impl Iterator<Item = &Parameter> {
+        let adapters = self.adapters.iter().flatten();
+        [&self.weight, &self.bias]
+            .into_iter()
+            .chain(adapters.flat_map(|adapter| [&adapter.a, &adapter.b]))
+    }
+
+    /// All its parameters, to change them.
     pub(super) fn parameters(&mut self) -> impl Iterator<Item = &mut Parameter> {
         let adapters = self.adapters.iter_mut().flatten();
         [&mut self.weight, &mut self.bias]

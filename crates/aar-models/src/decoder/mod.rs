@@ -13,12 +13,12 @@ pub(crate) mod trace;
 use std::path::Path;
 
 pub(crate) use attention::Past;
-pub(crate) use block::{Tape, Work};
+pub(crate) use block::Block;
 pub(crate) use linear::{Adapter, Linear};
 pub(crate) use parameter::Parameter;
 pub(crate) use parameters::{Parameters, Source};
 
-use block::{Block, Pass};
+use block::{Pass, Tape, Work};
 use rope::Turns;
 
 use crate::config::Config;
@@ -26,6 +26,7 @@ use crate::embedder::{Encoder, Pooling, Tap, pool};
 use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::kernel::{View, shared_matmul};
+use crate::lora::Lora;
 use crate::pack::{Pack, Packed, Rows};
 use crate::safetensors::Checkpoint;
 use crate::sequence::{self, Outputs, Sequence};
@@ -38,8 +39,8 @@ const READ_TOKENS: usize = 1024;
 pub struct Decoder {
     pub(crate) config: Config,
     pub(crate) parameters: Parameters,
-    /// What LoRA adapters are scaled with; 0 without any.
-    pub(crate) scale: f32,
+    /// The adapters that are attached, if there are any.
+    pub(crate) lora: Option<Lora>,
 }
 
 impl Decoder {
@@ -66,13 +67,40 @@ impl Decoder {
         Ok(Self {
             parameters: Parameters::read(&config, source)?,
             config,
-            scale: 0.0,
+            lora: None,
         })
     }
 
     /// Sizes and constants.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// All weights, adapters included: names and shapes as in transformers' checkpoints (adapters as peft names them, without
+    /// its prefix), and numbers.
+    pub fn weights(&self) -> impl Iterator<Item = (&str, Vec<usize>, &[f32])> {
+        self.parameters.views().flat_map(Parameter::split)
+    }
+
+    /// One tensor of [`Decoder::weights`], to change it.
+    pub fn weight_mut(&mut self, name: &str) -> Option<&mut [f32]> {
+        self.parameters.each().find_map(|parameter| {
+            let range = parameter.range(name)?;
+            parameter.data.get_mut(range)
+        })
+    }
+
+    /// Writes all weights but adapters as f32 safetensors. With a copy of the model's `config.json` beside it, a file
+    /// `model.safetensors` is a checkpoint that this crate and transformers read.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save_weights(&self, path: &Path) -> Result<(), ModelError> {
+        let tensors = self
+            .weights()
+            .filter(|(name, ..)| !name.contains(".lora_"))
+            .map(|(name, shape, numbers)| (name.to_owned(), shape, numbers));
+        crate::safetensors::write(path, tensors, None)
     }
 
     /// The weights that turn final states into logits.
@@ -89,7 +117,9 @@ impl Decoder {
         let width = self.config.width;
         let mut x = vec![0.0; rows.padded * width];
         for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(width)) {
-            row.copy_from_slice(&self.parameters.embeddings.data[token as usize * width..][..width]);
+            row.copy_from_slice(
+                &self.parameters.embeddings.data[token as usize * width..][..width],
+            );
         }
         x
     }
@@ -98,7 +128,7 @@ impl Decoder {
         Pass {
             config: &self.config,
             threads,
-            scale: self.scale,
+            scale: self.scale(),
             spans: pack.spans(),
             rows: pack.rows(),
             turns: Turns::new(&self.config.rope, self.config.head, &pack.positions()),
@@ -141,7 +171,13 @@ impl Decoder {
     ) {
         let (width, vocabulary) = (self.config.width, self.config.vocabulary);
         hidden.resize(rows.padded * width, 0.0);
-        norm::forward(threads, x, &self.parameters.norm.data, self.config.eps, hidden);
+        norm::forward(
+            threads,
+            x,
+            &self.parameters.norm.data,
+            self.config.eps,
+            hidden,
+        );
         logits.resize(rows.padded * vocabulary, 0.0);
         let head = View::dense(&self.head().data, vocabulary, width).transposed();
         let states = View::dense(hidden, rows.padded, width);
@@ -170,7 +206,13 @@ impl Decoder {
             let pass = self.pass(threads, &packed.pack);
             let wanted = Some(packed.wanted.as_slice());
             let x = self.states(&pass, 0..self.config.layers, x, wanted, |_, _| (), None);
-            self.logits(threads, &x, Rows::of(packed.wanted.len()), &mut hidden, &mut logits);
+            self.logits(
+                threads,
+                &x,
+                Rows::of(packed.wanted.len()),
+                &mut hidden,
+                &mut logits,
+            );
             each(&packed.outputs(&self.config, &logits, &hidden));
         }
         Ok(())
@@ -188,7 +230,7 @@ impl Decoder {
         let pass = Pass {
             config: &self.config,
             threads,
-            scale: self.scale,
+            scale: self.scale(),
             spans: &[],
             rows,
             turns: Turns::new(&self.config.rope, self.config.head, positions),

@@ -38,6 +38,14 @@ impl Parameter {
         std::iter::once(rows).chain(self.cols).collect()
     }
 
+    /// Where a piece's numbers lie.
+    pub(crate) fn range(&self, name: &str) -> Option<std::ops::Range<usize>> {
+        let piece = self.pieces.iter().position(|p| p.0 == name)?;
+        let rows = |pieces: &[(String, usize)]| pieces.iter().map(|p| p.1).sum::<usize>();
+        let cols = self.cols.unwrap_or(1);
+        Some(rows(&self.pieces[..piece]) * cols..rows(&self.pieces[..=piece]) * cols)
+    }
+
     /// Each piece's name, shape and numbers.
     pub(crate) fn split(&self) -> impl Iterator<Item = (&str, Vec<usize>, &[f32])> {
         let mut at = 0;

@@ -48,7 +48,10 @@ impl Parameters {
         let block = |index: usize| {
             let name = |part: &str| format!("model.layers.{index}.{part}");
             let linear = |maps: &[(&str, usize)], inputs: usize| {
-                let names: Vec<_> = maps.iter().map(|&(n, outputs)| (name(n), outputs)).collect();
+                let names: Vec<_> = maps
+                    .iter()
+                    .map(|&(n, outputs)| (name(n), outputs))
+                    .collect();
                 Linear {
                     inputs,
                     weight: matrix(&names, inputs),
@@ -64,7 +67,8 @@ impl Parameters {
             ];
             let mut qkv = linear(&maps, c.width);
             if c.architecture == Architecture::Qwen2 {
-                let bias = |(part, outputs): (&str, usize)| (format!("{}.bias", name(part)), outputs);
+                let bias =
+                    |(part, outputs): (&str, usize)| (format!("{}.bias", name(part)), outputs);
                 qkv.bias.pieces = maps.map(bias).to_vec();
             }
             let mut made = Block {
@@ -131,6 +135,13 @@ impl Parameters {
         std::iter::once(&mut self.embeddings)
             .chain(self.blocks.iter_mut().flat_map(Block::parameters))
             .chain([&mut self.norm, &mut self.head])
+    }
+
+    /// Every parameter, to look at.
+    pub(super) fn views(&self) -> impl Iterator<Item = &Parameter> {
+        std::iter::once(&self.embeddings)
+            .chain(self.blocks.iter().flat_map(Block::views))
+            .chain([&self.norm, &self.head])
     }
 
     /// Every parameter that holds numbers, in a fixed order.

@@ -43,24 +43,18 @@ impl Turns {
         back: bool,
     ) {
         let rows = self.turns.len() / self.pairs;
-        share(
-            threads,
-            rows,
-            &mut x[..rows * stride],
-            stride,
-            |rows, x| {
-                let turns = self.turns[rows.start * self.pairs..].chunks_exact(self.pairs);
-                for (row, turns) in x.chunks_exact_mut(stride).zip(turns) {
-                    for head in row[..width].chunks_exact_mut(2 * self.pairs) {
-                        let (first, second) = head.split_at_mut(self.pairs);
-                        for ((a, b), &(cos, sin)) in first.iter_mut().zip(second).zip(turns) {
-                            let sin = if back { -sin } else { sin };
-                            (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-                        }
+        share(threads, rows, &mut x[..rows * stride], stride, |rows, x| {
+            let turns = self.turns[rows.start * self.pairs..].chunks_exact(self.pairs);
+            for (row, turns) in x.chunks_exact_mut(stride).zip(turns) {
+                for head in row[..width].chunks_exact_mut(2 * self.pairs) {
+                    let (first, second) = head.split_at_mut(self.pairs);
+                    for ((a, b), &(cos, sin)) in first.iter_mut().zip(second).zip(turns) {
+                        let sin = if back { -sin } else { sin };
+                        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
                     }
                 }
-            },
-        );
+            }
+        });
     }
 }
 

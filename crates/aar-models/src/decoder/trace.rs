@@ -42,8 +42,7 @@ impl Trace {
         let tapes = if route.recompute { 1 } else { blocks };
         let states = (blocks + 2) * rows * c.width;
         let ends = heads * (2 * c.vocabulary + 3 * c.width);
-        size_of::<f32>()
-            * (states + tapes * Tape::numbers(c, rows) + Work::numbers(c, rows) + ends)
+        size_of::<f32>() * (states + tapes * Tape::numbers(c, rows) + Work::numbers(c, rows) + ends)
     }
 
     /// Goes forward from the states `x` before block `route.lowest`. Final states and logits of the wanted rows (sorted) are
@@ -73,7 +72,13 @@ impl Trace {
         }
         let last = &self.states[blocks.len()];
         let rows = Rows::of(wanted.len());
-        decoder.logits(route.threads, last, rows, &mut self.hidden, &mut self.logits);
+        decoder.logits(
+            route.threads,
+            last,
+            rows,
+            &mut self.hidden,
+            &mut self.logits,
+        );
         self.dlogits.clear();
         self.dlogits.resize(self.logits.len(), 0.0);
         self.dhidden.clear();
@@ -83,7 +88,12 @@ impl Trace {
     /// Logits and final states of the wanted rows, and where their gradients belong, which are zero as yet. Rows beyond
     /// the wanted ones are padding.
     pub(crate) fn said(&mut self) -> (&[f32], &[f32], &mut [f32], &mut [f32]) {
-        (&self.logits, &self.hidden, &mut self.dlogits, &mut self.dhidden)
+        (
+            &self.logits,
+            &self.hidden,
+            &mut self.dlogits,
+            &mut self.dhidden,
+        )
     }
 
     /// Goes back from the gradients by logits and final states. Adds those of what is trained to `gradients`.
@@ -139,7 +149,16 @@ impl Trace {
             };
             let into = &mut gradients.blocks[route.lowest + index];
             let below = index > 0 || embeddings;
-            block.backward(&pass, wanted, input, tape, &mut self.work, into, &mut d, below);
+            block.backward(
+                &pass,
+                wanted,
+                input,
+                tape,
+                &mut self.work,
+                into,
+                &mut d,
+                below,
+            );
         }
         if embeddings {
             for (&token, row) in pack.tokens().iter().zip(d.chunks_exact(width)) {

@@ -66,7 +66,8 @@ fn the_number_of_threads_changes_no_bit() {
     let sequences: Vec<Sequence> = golden.sequences().into_iter().cycle().take(60).collect();
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.expect("threads").install(|| read(&decoder, &sequences))
+        pool.expect("threads")
+            .install(|| read(&decoder, &sequences))
     };
     let one = with(1);
     for threads in [2, 3, 8] {

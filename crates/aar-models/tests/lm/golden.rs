@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use aar_models::train::Target;
 use aar_models::{Decoder, Sequence};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -14,14 +15,31 @@ pub(crate) const ALL: [&str; 4] = ["llama", "llama_tied", "qwen2", "qwen3"];
 pub(crate) struct Row {
     pub(crate) tokens: Vec<u32>,
     pub(crate) positions: Vec<usize>,
-    #[expect(dead_code, reason = "used with gradients")]
     pub(crate) targets: Vec<u32>,
+    /// The share of the second label, for the soft loss.
+    pub(crate) soft: f32,
+}
+
+/// Ten optimiser steps.
+#[derive(Deserialize)]
+pub(crate) struct Steps {
+    pub(crate) losses: Vec<f64>,
+    pub(crate) norms: Vec<f64>,
+    pub(crate) rates: Vec<f64>,
 }
 
 /// What is not a tensor.
 #[derive(Deserialize)]
 pub(crate) struct Told {
     pub(crate) rows: Vec<Row>,
+    pub(crate) labels: [u32; 2],
+    pub(crate) loss: f64,
+    pub(crate) lora_loss: f64,
+    pub(crate) soft_loss: f64,
+    pub(crate) lora_steps: Steps,
+    pub(crate) full_steps: Steps,
+    /// Sum and norm of each tensor after the steps.
+    pub(crate) full_after: HashMap<String, [f64; 2]>,
 }
 
 /// A checkpoint with what the reference made of it.
@@ -46,7 +64,12 @@ impl Golden {
         let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         let tensors = file
             .iter()
-            .map(|(name, t)| (name.to_owned(), t.data().chunks_exact(4).map(number).collect()))
+            .map(|(name, t)| {
+                (
+                    name.to_owned(),
+                    t.data().chunks_exact(4).map(number).collect(),
+                )
+            })
             .collect();
         Self {
             dir,
@@ -57,6 +80,20 @@ impl Golden {
 
     pub(crate) fn decoder(&self) -> Decoder {
         Decoder::in_dir(&self.dir).expect("the checkpoint is read")
+    }
+
+    /// The decoder with the fixture's adapters.
+    pub(crate) fn adapted(&self) -> Decoder {
+        let mut decoder = self.decoder();
+        let dir = self.dir.join("adapter");
+        decoder.load_adapters(&dir).expect("the adapters are read");
+        decoder
+    }
+
+    /// The tokens that the hard loss wants.
+    pub(crate) fn targets(&self) -> Vec<Vec<Target>> {
+        let row = |row: &Row| row.targets.iter().map(|&t| Target::token(t)).collect();
+        self.told.rows.iter().map(row).collect()
     }
 
     /// The rows, with the loss's places.
@@ -77,6 +114,9 @@ pub(crate) fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: f32
     let size = size.max(1e-6);
     for (i, (a, b)) in got.iter().zip(want).enumerate() {
         let difference = (a - b).abs() / size;
-        assert!(difference < tolerance, "{name}, number {i}: {a} for {b} (rms {size})");
+        assert!(
+            difference < tolerance,
+            "{name}, number {i}: {a} for {b} (rms {size})"
+        );
     }
 }

@@ -31,43 +31,97 @@ fn message<T: std::fmt::Debug>(result: Result<T, ModelError>) -> String {
 #[test]
 fn what_a_configuration_asks_for_and_we_do_not_run_is_named() {
     for (from, to, wanted) in [
-        ("\"model_type\": \"llama\"", "\"model_type\": \"mamba\"", "architecture `mamba`"),
-        ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "`hidden_act`"),
-        ("\"attention_bias\": false", "\"attention_bias\": true", "`attention_bias`"),
-        ("\"rope_type\": \"llama3\"", "\"rope_type\": \"yarn\"", "RoPE of type `yarn`"),
+        (
+            "\"model_type\": \"llama\"",
+            "\"model_type\": \"mamba\"",
+            "architecture `mamba`",
+        ),
+        (
+            "\"hidden_act\": \"silu\"",
+            "\"hidden_act\": \"gelu\"",
+            "`hidden_act`",
+        ),
+        (
+            "\"attention_bias\": false",
+            "\"attention_bias\": true",
+            "`attention_bias`",
+        ),
+        (
+            "\"rope_type\": \"llama3\"",
+            "\"rope_type\": \"yarn\"",
+            "RoPE of type `yarn`",
+        ),
         ("\"factor\": 4.0", "\"factor\": 0.0", "impossible scaling"),
-        ("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "do not fit together"),
-        ("\"num_attention_heads\": 4", "\"num_attention_heads\": 0", "do not fit together"),
-        ("\"hidden_size\": 32", "\"hidden_size\": 99999999999", "do not fit together"),
-        ("\"eos_token_id\": 2", "\"eos_token_id\": 96", "do not fit together"),
+        (
+            "\"num_key_value_heads\": 2",
+            "\"num_key_value_heads\": 3",
+            "do not fit together",
+        ),
+        (
+            "\"num_attention_heads\": 4",
+            "\"num_attention_heads\": 0",
+            "do not fit together",
+        ),
+        (
+            "\"hidden_size\": 32",
+            "\"hidden_size\": 99999999999",
+            "do not fit together",
+        ),
+        (
+            "\"eos_token_id\": 2",
+            "\"eos_token_id\": 96",
+            "do not fit together",
+        ),
         ("\"hidden_size\": 32,", "", "hidden_size"),
     ] {
         let dir = copy("llama_tied");
         edit(dir.path(), "config.json", from, to);
         let error = message(Decoder::in_dir(dir.path()));
-        assert!(error.contains("config.json") && error.contains(wanted), "{error}");
+        assert!(
+            error.contains("config.json") && error.contains(wanted),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_tensor_that_is_missing_or_has_another_shape_is_named_with_its_file() {
     let dir = copy("llama_tied");
-    edit(dir.path(), "config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+    edit(
+        dir.path(),
+        "config.json",
+        "\"num_hidden_layers\": 2",
+        "\"num_hidden_layers\": 3",
+    );
     let error = message(Decoder::in_dir(dir.path()));
-    let wanted = "model.safetensors.index.json: tensor `model.layers.2.input_layernorm.weight`: missing";
+    let wanted =
+        "model.safetensors.index.json: tensor `model.layers.2.input_layernorm.weight`: missing";
     assert!(error.contains(wanted), "{error}");
 
     let dir = copy("llama");
-    edit(dir.path(), "config.json", "\"intermediate_size\": 40", "\"intermediate_size\": 41");
+    edit(
+        dir.path(),
+        "config.json",
+        "\"intermediate_size\": 40",
+        "\"intermediate_size\": 41",
+    );
     let error = message(Decoder::in_dir(dir.path()));
     let wanted = "model.safetensors: tensor `model.layers.0.mlp.gate_proj.weight`: shape is [40, 32], expected [41, 32]";
     assert!(error.contains(wanted), "{error}");
 
     // A Qwen 2 has biases that a Llama lacks.
     let dir = copy("llama");
-    edit(dir.path(), "config.json", "\"model_type\": \"llama\"", "\"model_type\": \"qwen2\"");
+    edit(
+        dir.path(),
+        "config.json",
+        "\"model_type\": \"llama\"",
+        "\"model_type\": \"qwen2\"",
+    );
     let error = message(Decoder::in_dir(dir.path()));
-    assert!(error.contains("`model.layers.0.self_attn.q_proj.bias`: missing"), "{error}");
+    assert!(
+        error.contains("`model.layers.0.self_attn.q_proj.bias`: missing"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -75,16 +129,29 @@ fn shards_that_are_missing_or_lie_elsewhere_are_refused() {
     let dir = copy("llama_tied");
     std::fs::remove_file(dir.path().join("model-00002-of-00003.safetensors")).expect("remove");
     let error = message(Decoder::in_dir(dir.path()));
-    assert!(error.contains("model-00002-of-00003.safetensors"), "{error}");
+    assert!(
+        error.contains("model-00002-of-00003.safetensors"),
+        "{error}"
+    );
 
     let dir = copy("llama_tied");
     let index = "model.safetensors.index.json";
-    edit(dir.path(), index, "model-00001-of-00003", "../model-00001-of-00003");
+    edit(
+        dir.path(),
+        index,
+        "model-00001-of-00003",
+        "../model-00001-of-00003",
+    );
     let error = message(Decoder::in_dir(dir.path()));
     assert!(error.contains("not one of this directory"), "{error}");
 
     let dir = copy("llama_tied");
-    edit(dir.path(), index, "model-00001-of-00003", "model-00003-of-00003");
+    edit(
+        dir.path(),
+        index,
+        "model-00001-of-00003",
+        "model-00003-of-00003",
+    );
     let error = message(Decoder::in_dir(dir.path()));
     assert!(error.contains("index.json says it is here"), "{error}");
 }
@@ -117,7 +184,10 @@ fn impossible_sequences_are_refused_before_anything_is_computed() {
         let sequences = [good.clone(), Sequence { tokens, places }];
         let mut heard = 0;
         let error = message(decoder.read(&sequences, &mut |_| heard += 1));
-        assert!(error.contains("sequence 1") && error.contains(wanted), "{error}");
+        assert!(
+            error.contains("sequence 1") && error.contains(wanted),
+            "{error}"
+        );
         assert_eq!(heard, 0);
     }
 }
