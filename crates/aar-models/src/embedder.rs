@@ -12,7 +12,7 @@ use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::kernel::MIN_ROWS;
 use crate::pack::Pack;
-use crate::tokenize::TextTokenizer;
+use crate::tokenize::Tokenizer;
 use crate::weights::{MiniLmFiles, Weights};
 
 /// Tokens that are pushed through the layers together. Enough for matrix products at full speed,
@@ -114,7 +114,7 @@ pub(crate) fn pool(pack: &Pack, x: &[f32], width: usize, pooling: Pooling) -> Ve
 /// split long sums by the size of the cache.
 pub struct Embedder {
     model: Box<dyn Encoder>,
-    tokenizer: TextTokenizer,
+    tokenizer: Tokenizer,
     threads: usize,
 }
 
@@ -154,7 +154,7 @@ impl Embedder {
     /// # Errors
     /// If the file is not of that kind.
     pub fn from_gguf(file: Gguf) -> Result<Self, ModelError> {
-        let tokenizer = TextTokenizer::smollm(&file)?;
+        let tokenizer = Tokenizer::smollm(&file)?;
         Ok(Self::new(Box::new(Decoder::from_gguf(file)?), tokenizer))
     }
 
@@ -171,11 +171,11 @@ impl Embedder {
         check: impl Fn(&Path, &[u8]) -> Result<(), ModelError>,
     ) -> Result<Self, ModelError> {
         let model = Bert::open(&files.config, &files.weights, check)?;
-        let tokenizer = TextTokenizer::bert(&files.tokenizer, model.context().min(256))?;
+        let tokenizer = Tokenizer::bert(&files.tokenizer, model.context().min(256))?;
         Ok(Self::new(Box::new(model), tokenizer))
     }
 
-    fn new(model: Box<dyn Encoder>, tokenizer: TextTokenizer) -> Self {
+    fn new(model: Box<dyn Encoder>, tokenizer: Tokenizer) -> Self {
         Self {
             model,
             tokenizer,

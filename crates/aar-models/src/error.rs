@@ -101,6 +101,18 @@ pub enum ModelError {
         /// What is impossible.
         what: String,
     },
+    /// A conversation could not be written.
+    #[error("chat template: {what}")]
+    Chat {
+        /// What the template said.
+        what: String,
+    },
+    /// Tokens are to be chosen in an impossible way.
+    #[error("sampling: {what}")]
+    Sampling {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A depth was asked for that the model does not have.
     #[error("layer {layer} asked for, but {model} has layers 0 (embeddings) to {layers}")]
     NoSuchLayer {

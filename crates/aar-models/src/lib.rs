@@ -17,13 +17,16 @@
 //! ```
 
 mod bert;
+mod chat;
 mod config;
 mod decoder;
 mod embedder;
 mod error;
+mod generate;
 mod gguf;
 mod kernel;
 mod lora;
+mod model;
 mod pack;
 mod safetensors;
 mod sequence;
@@ -32,13 +35,17 @@ mod tokenize;
 pub mod train;
 mod weights;
 
+pub use chat::{ChatTemplate, Message, Turn};
 pub use config::{Architecture, Config, Llama3, Rope};
 pub use decoder::Decoder;
 pub use embedder::{Embedder, Matrix, Pooling, Tap};
 pub use error::ModelError;
+pub use generate::{End, Sample, Sampling};
 pub use gguf::{Gguf, Value};
 pub use lora::{Lora, Target};
+pub use model::{LanguageModel, Text};
 pub use sequence::{Outputs, Place, Sequence};
 pub use tensor::Tensor;
 
+pub use tokenize::Tokenizer;
 pub use weights::{MINILM_SHA256, SMOLLM2_SHA256, Weights};

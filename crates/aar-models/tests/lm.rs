@@ -4,7 +4,9 @@
 //! tensor: 2e-5 for forward passes, 1e-4 for gradients.
 
 mod lm {
+    mod chat;
     mod forward;
+    mod generation;
     mod golden;
     mod gradients;
     mod refused;

@@ -193,7 +193,7 @@ impl Plan {
         if !(0.0..=1.0).contains(&self.schedule.warmup) {
             return fail("the warm-up must be a share of the steps, 0 to 1");
         }
-        if self.clip.is_some_and(|most| !(most > 0.0)) {
+        if self.clip.is_some_and(|most| most.is_nan() || most <= 0.0) {
             return fail("the gradient's greatest norm must be above 0");
         }
         sequence::check(&decoder.config, sequences)?;

@@ -28,6 +28,22 @@ pub(crate) struct Steps {
     pub(crate) rates: Vec<f64>,
 }
 
+/// Greedily generated tokens after a row.
+#[derive(Deserialize)]
+pub(crate) struct Generated {
+    pub(crate) row: usize,
+    pub(crate) tokens: Vec<u32>,
+}
+
+/// Probabilities after temperature, `top_k` and `top_p`.
+#[derive(Deserialize)]
+pub(crate) struct Warped {
+    pub(crate) temperature: f64,
+    pub(crate) top_k: usize,
+    pub(crate) top_p: f64,
+    pub(crate) p: Vec<f64>,
+}
+
 /// What is not a tensor.
 #[derive(Deserialize)]
 pub(crate) struct Told {
@@ -36,6 +52,8 @@ pub(crate) struct Told {
     pub(crate) loss: f64,
     pub(crate) lora_loss: f64,
     pub(crate) soft_loss: f64,
+    pub(crate) generated: Vec<Generated>,
+    pub(crate) warped: Vec<Warped>,
     pub(crate) lora_steps: Steps,
     pub(crate) full_steps: Steps,
     /// Sum and norm of each tensor after the steps.

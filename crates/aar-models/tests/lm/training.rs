@@ -401,7 +401,7 @@ fn memory_is_reckoned_before_a_run_and_what_would_fit_is_said() {
     plan.trained = Trained::Everything;
     plan.memory = Some((whole.total() + recomputed.total()) / 2);
     let targets = golden.targets();
-    let mut attempt = |plan: &Plan| {
+    let attempt = |plan: &Plan| {
         let mut loss = cross_entropy(&targets);
         let run = train(
             &mut golden.decoder(),
@@ -438,7 +438,7 @@ fn memory_is_reckoned_before_a_run_and_what_would_fit_is_said() {
 fn plans_that_make_no_sense_are_refused() {
     let golden = Golden::new("llama");
     let targets = golden.targets();
-    let mut attempt = |decoder: &mut Decoder, change: &dyn Fn(&mut Plan)| {
+    let attempt = |decoder: &mut Decoder, change: &dyn Fn(&mut Plan)| {
         let mut plan = plan(Trained::LastBlocks(1));
         change(&mut plan);
         let before = weights(decoder);
