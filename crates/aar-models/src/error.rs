@@ -1,8 +1,8 @@
-//! What can go wrong between a weights file and a matrix of hidden states.
+//! What can go wrong with a model, its files and what is asked of it.
 
 use std::path::{Path, PathBuf};
 
-/// An error of this module. Every message names the file it is about and, where it can, what to do.
+/// An error of a model. Messages about files name the file, those about tensors the tensor too.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -34,18 +34,26 @@ pub enum ModelError {
     },
     /// A weights file has other content than the one all figures were made with.
     #[error(
-        "{}: sha256 is {found}, expected {expected}; delete the file and fetch it again: {fetch}",
+        "{}: sha256 is {found}, expected {expected}; {fetch}",
         path.display()
     )]
     Checksum {
         /// The file.
         path: PathBuf,
         /// The known hash, in hexadecimal.
-        expected: &'static str,
+        expected: String,
         /// The hash of what lies there.
         found: String,
-        /// A command that fetches the right file.
-        fetch: &'static str,
+        /// What to do about it.
+        fetch: String,
+    },
+    /// A model could not be fetched.
+    #[error("{from}: {what}")]
+    Fetch {
+        /// The source or the address.
+        from: String,
+        /// What went wrong.
+        what: String,
     },
     /// A model's weights are nowhere to be found.
     #[error(

@@ -434,6 +434,11 @@ mod tests {
         }
     }
 
+    fn transpose(m: View<'_>) -> Vec<f32> {
+        let rows = (0..m.cols).flat_map(|c| (0..m.rows).map(move |r| m.data[r * m.cols + c]));
+        rows.collect()
+    }
+
     #[test]
     fn a_row_of_a_product_does_not_depend_on_the_others() {
         let number = |i: usize| ((i * 7919) % 1013) as f32 / 500.0 - 1.0;
@@ -449,6 +454,21 @@ mod tests {
             let whole = product(200);
             for rows in [MIN_ROWS, 33, 47, 64, 65, 97, 128, 199] {
                 assert_eq!(product(rows), whole[..rows * n], "{rows} rows, {k} x {n}");
+                // Nor on the threads that share rows or columns, nor on how the weights lie.
+                for threads in [1, 2, 3, 7] {
+                    let mut out = vec![0.0; rows * n];
+                    let (a, b) = (View::dense(&a, rows, k), View::dense(&b, k, n));
+                    shared_matmul(threads, &mut out, n, a, b, 1.0, false);
+                    assert_eq!(
+                        out,
+                        whole[..rows * n],
+                        "{threads} threads, {rows} x {k} x {n}"
+                    );
+                    let turned = transpose(b);
+                    let b = View::dense(&turned, n, k).transposed();
+                    shared_matmul(threads, &mut out, n, a, b, 1.0, false);
+                    assert_eq!(out, whole[..rows * n], "{threads} threads, turned");
+                }
             }
         }
     }

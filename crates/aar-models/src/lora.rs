@@ -17,13 +17,13 @@ const MAX_RANK: usize = 1 << 12;
 /// What peft puts before the names of tensors.
 const PREFIX: &str = "base_model.model.";
 
-/// A linear map of a block.
+/// A linear map of a block that can get an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "they are the names that transformers gives the maps"
 )]
-pub enum Target {
+pub enum Projection {
     #[serde(rename = "q_proj")]
     Query,
     #[serde(rename = "k_proj")]
@@ -31,7 +31,7 @@ pub enum Target {
     #[serde(rename = "v_proj")]
     Value,
     #[serde(rename = "o_proj")]
-    Mix,
+    Output,
     #[serde(rename = "gate_proj")]
     Gate,
     #[serde(rename = "up_proj")]
@@ -40,13 +40,13 @@ pub enum Target {
     Down,
 }
 
-impl Target {
+impl Projection {
     /// All seven maps of a block.
     pub const ALL: [Self; 7] = [
         Self::Query,
         Self::Key,
         Self::Value,
-        Self::Mix,
+        Self::Output,
         Self::Gate,
         Self::Up,
         Self::Down,
@@ -58,7 +58,7 @@ impl Target {
             Self::Query => "q_proj",
             Self::Key => "k_proj",
             Self::Value => "v_proj",
-            Self::Mix => "o_proj",
+            Self::Output => "o_proj",
             Self::Gate => "gate_proj",
             Self::Up => "up_proj",
             Self::Down => "down_proj",
@@ -80,7 +80,7 @@ pub struct Lora {
     pub rslora: bool,
     /// The maps that get one.
     #[serde(rename = "target_modules")]
-    pub targets: Vec<Target>,
+    pub targets: Vec<Projection>,
 }
 
 impl Lora {
@@ -99,11 +99,11 @@ impl Lora {
             config.ffn,
         );
         let sizes = self.targets.iter().map(|target| match target {
-            Target::Query => d + q,
-            Target::Key | Target::Value => d + kv,
-            Target::Mix => q + d,
-            Target::Gate | Target::Up => d + f,
-            Target::Down => f + d,
+            Projection::Query => d + q,
+            Projection::Key | Projection::Value => d + kv,
+            Projection::Output => q + d,
+            Projection::Gate | Projection::Up => d + f,
+            Projection::Down => f + d,
         });
         config.layers * self.rank * sizes.sum::<usize>()
     }

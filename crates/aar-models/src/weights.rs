@@ -165,18 +165,17 @@ impl Source {
         if found == self.sha256 {
             return Ok(());
         }
-        let (expected, fetch) = (self.sha256, self.fetch);
         Err(ModelError::Checksum {
             path: path.to_owned(),
-            expected,
+            expected: self.sha256.to_owned(),
             found,
-            fetch,
+            fetch: format!("delete the file and fetch it again: {}", self.fetch),
         })
     }
 }
 
 /// The hub's cache directory by its own rules: `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HOME`.
-fn hub_cache() -> Option<PathBuf> {
+pub(crate) fn hub_cache() -> Option<PathBuf> {
     let variable = |name| {
         std::env::var_os(name)
             .filter(|v| !v.is_empty())

@@ -20,7 +20,7 @@ pub(crate) struct Block {
     /// Norm of each query head and of each key head; no numbers but in Qwen 3.
     pub(crate) query_norm: Parameter,
     pub(crate) key_norm: Parameter,
-    pub(crate) mix: Linear,
+    pub(crate) attention_out: Linear,
     pub(crate) ffn_norm: Parameter,
     pub(crate) gate_up: Linear,
     pub(crate) down: Linear,
@@ -231,7 +231,7 @@ impl Block {
         output: Option<&mut Vec<f32>>,
     ) {
         let (c, threads, scale) = (pass.config, pass.threads, pass.scale);
-        self.mix
+        self.attention_out
             .forward(threads, scale, &tape.mixed, rows, &mut tape.middle, true);
         let normed = sized(&mut work.normed, rows.padded * c.width);
         norm::forward(threads, &tape.middle, &self.ffn_norm.data, c.eps, normed);
@@ -305,8 +305,8 @@ impl Block {
         // Attention.
         let width = c.query_width();
         let dmixed = sized(&mut work.dmixed, rows.padded * width);
-        let into = &mut gradients.mix;
-        self.mix
+        let into = &mut gradients.attention_out;
+        self.attention_out
             .backward(threads, scale, &tape.mixed, rows, d, into, Some(dmixed));
         if let Some(wanted) = wanted {
             scatter(
@@ -407,7 +407,7 @@ impl Block {
             qkv: self.qkv.like(weights, adapters),
             query_norm: self.query_norm.like(weights),
             key_norm: self.key_norm.like(weights),
-            mix: self.mix.like(weights, adapters),
+            attention_out: self.attention_out.like(weights, adapters),
             ffn_norm: self.ffn_norm.like(weights),
             gate_up: self.gate_up.like(weights, adapters),
             down: self.down.like(weights, adapters),
@@ -425,7 +425,7 @@ impl Block {
         norms
             .into_iter()
             .chain(self.qkv.parameters())
-            .chain(self.mix.parameters())
+            .chain(self.attention_out.parameters())
             .chain(self.gate_up.parameters())
             .chain(self.down.parameters())
     }
@@ -445,14 +445,14 @@ impl Block {
 
     /// Its linear maps.
     pub(crate) fn linears(&self) -> [&Linear; 4] {
-        [&self.qkv, &self.mix, &self.gate_up, &self.down]
+        [&self.qkv, &self.attention_out, &self.gate_up, &self.down]
     }
 
     /// Its linear maps, to change them.
     pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 4] {
         [
             &mut self.qkv,
-            &mut self.mix,
+            &mut self.attention_out,
             &mut self.gate_up,
             &mut self.down,
         ]

@@ -74,7 +74,7 @@ impl Parameters {
             let mut made = Block {
                 attention_norm: vector(name("input_layernorm.weight"), c.width),
                 qkv,
-                mix: linear(&[("self_attn.o_proj", c.width)], q),
+                attention_out: linear(&[("self_attn.o_proj", c.width)], q),
                 ffn_norm: vector(name("post_attention_layernorm.weight"), c.width),
                 gate_up: linear(&[("mlp.gate_proj", c.ffn), ("mlp.up_proj", c.ffn)], c.width),
                 down: linear(&[("mlp.down_proj", c.width)], c.ffn),

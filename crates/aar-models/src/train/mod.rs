@@ -1,4 +1,9 @@
 //! Training: what is trained, how, and the loop.
+//!
+//! A step's sequences lie end to end in packs, with attention inside each sequence, so nothing is padded and there is no
+//! need to bring sequences of like length together: batches are drawn freely. Not computed are gradients of frozen weights,
+//! anything below the lowest trained block in the backward pass, and, in the last block and the head, rows where no loss
+//! looks.
 
 mod adamw;
 mod checkpoint;

@@ -1,7 +1,7 @@
 //! Gradients: against PyTorch, and against differences of the loss.
 
 use aar_models::train::{Among, Gradient, Target, Trained, cross_entropy, gradients};
-use aar_models::{Decoder, Lora, Sequence, Target as Map};
+use aar_models::{Decoder, Lora, Projection, Sequence};
 
 use super::golden::{ALL, Golden, assert_close};
 
@@ -219,7 +219,7 @@ fn new_adapters_change_nothing_until_they_are_trained_and_go_through_files() {
         rank: 3,
         alpha: 6.0,
         rslora: true,
-        targets: vec![Map::Query, Map::Down],
+        targets: vec![Projection::Query, Projection::Down],
     };
     decoder.attach(&lora, 5).expect("attached");
     assert_close("fresh", &read(&decoder, &sequences), &before, 1e-6);
