@@ -1,4 +1,4 @@
-//! Forward pass and training steps of SmolLM2-135M, beside this machine's matrix products.
+//! Forward pass, training steps and generation of SmolLM2-135M, beside this machine's matrix products.
 //!
 //!     AAR_WEIGHTS=DIR cargo bench -p aar-models --bench lm [-- --json] [--only NAME]
 //!
@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use aar_models::train::{AdamW, Fall, Plan, Schedule, Target, Trained, cross_entropy, train};
-use aar_models::{Config, Decoder, Gguf, Lora, Projection, Sequence, Weights};
+use aar_models::{Config, Decoder, Gguf, Lora, Projection, Sampling, Sequence, Weights};
 use gemm::Parallelism;
 
 const ROWS: usize = 16;
@@ -31,6 +31,8 @@ struct Figure {
     tokens_per_s: f64,
     /// Of the whole process, weights included.
     peak_mb: f64,
+    /// What `Plan::memory` reckoned before the run.
+    reckoned_mb: Option<f64>,
     /// 2 operations for each product that the work cannot do without.
     gflop: f64,
     share: f64,
@@ -74,19 +76,28 @@ fn main() {
         ("lora", 2.0 * forward_gflop(&c, c.layers)),
         // Forward, gradients by inputs and by weights of four blocks.
         ("last4", 3.0 * forward_gflop(&c, 4)),
+        // Decoding alone: each new token goes through all blocks and the head.
+        ("generate", 0.0),
     ] {
         if only.is_some_and(|name| name != work) {
             continue;
         }
         let mut decoder = open();
         reset_peak();
+        let mut reckoned = None;
+        let mut tokens = ROWS * LENGTH;
         let (wall, cpu) = match work {
             "forward" => forward(&decoder),
+            "generate" => {
+                let (timer, made) = generate(&decoder);
+                tokens = made;
+                timer.figures()
+            }
             "lora" => {
                 decoder.attach(&lora, 1).expect("attached");
-                steps(&mut decoder, Trained::Adapters)
+                steps(&mut decoder, Trained::Adapters, &mut reckoned)
             }
-            _ => steps(&mut decoder, Trained::LastBlocks(4)),
+            _ => steps(&mut decoder, Trained::LastBlocks(4), &mut reckoned),
         };
         let figure = Figure {
             engine: "native",
@@ -94,8 +105,9 @@ fn main() {
             threads: rayon::current_num_threads(),
             wall_s: wall,
             cpu_s: cpu,
-            tokens_per_s: (ROWS * LENGTH) as f64 / wall,
+            tokens_per_s: tokens as f64 / wall,
             peak_mb: peak_mb(),
+            reckoned_mb: reckoned,
             gflop,
             share: gflop / peak_gflops() / wall,
         };
@@ -132,7 +144,7 @@ fn forward(decoder: &Decoder) -> (f64, f64) {
     timer.figures()
 }
 
-fn steps(decoder: &mut Decoder, trained: Trained) -> (f64, f64) {
+fn steps(decoder: &mut Decoder, trained: Trained, reckoned: &mut Option<f64>) -> (f64, f64) {
     let sequences = sequences();
     let targets: Vec<Vec<Target>> = (0..ROWS)
         .map(|row| vec![Target::token(49 + row as u32 % 2)])
@@ -152,6 +164,7 @@ fn steps(decoder: &mut Decoder, trained: Trained) -> (f64, f64) {
         recompute: false,
         memory: None,
     };
+    *reckoned = Some(plan.memory(decoder, &sequences).total() as f64 / 1e6);
     let mut timer = Timer::default();
     let mut loss = cross_entropy(&targets);
     train(decoder, &sequences, &plan, &mut loss, None, &mut |_| {
@@ -160,6 +173,21 @@ fn steps(decoder: &mut Decoder, trained: Trained) -> (f64, f64) {
     })
     .expect("trains");
     timer.figures()
+}
+
+/// Greedy continuations of the sequences by as many tokens; laps, and new tokens of each.
+fn generate(decoder: &Decoder) -> (Timer, usize) {
+    let prompts: Vec<Vec<u32>> = sequences().into_iter().map(|s| s.tokens).collect();
+    let mut timer = Timer::default();
+    let mut tokens = 0;
+    for _ in 0..STEPS {
+        let samples = decoder
+            .generate(&prompts, &Sampling::greedy(LENGTH), &|_| false, &mut |_| ())
+            .expect("generates");
+        tokens = samples.iter().map(|s| s.tokens.len()).sum();
+        timer.lap();
+    }
+    (timer, tokens)
 }
 
 /// Wall and CPU time at each lap.
