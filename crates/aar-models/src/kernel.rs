@@ -5,8 +5,11 @@
 //! loop for the vector units that the processor turns out to have; no loop contracts a product and a
 //! sum, so that choice does not change a bit either.
 
+mod few;
+
 use std::ops::Range;
 
+pub(crate) use few::add_few;
 use gemm::Parallelism;
 use pulp::Arch;
 

@@ -108,8 +108,10 @@ impl Packed {
 pub(crate) struct Rows {
     /// Rows that mean something.
     pub(crate) live: usize,
-    /// Rows that products run over: at least [`MIN_ROWS`]. What the rest hold has no effect.
+    /// Rows that products run over: at least [`MIN_ROWS`], but for [`Rows::few`]. What the rest hold has no effect.
     pub(crate) padded: usize,
+    /// Whether products are made row by row, without `gemm`.
+    pub(crate) few: bool,
 }
 
 impl Rows {
@@ -117,6 +119,16 @@ impl Rows {
         Self {
             live,
             padded: live.max(MIN_ROWS),
+            few: false,
+        }
+    }
+
+    /// New tokens, one of each sequence.
+    pub(crate) fn few(live: usize) -> Self {
+        Self {
+            live,
+            padded: live,
+            few: true,
         }
     }
 }

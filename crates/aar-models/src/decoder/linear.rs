@@ -4,7 +4,7 @@
 //! adapter (Hu et al. 2021, "LoRA", section 4.1) adds `scale · (x Aᵀ) Bᵀ` to the outputs of one of them.
 
 use super::parameter::Parameter;
-use crate::kernel::{View, fill_rows, shared_matmul};
+use crate::kernel::{View, add_few, fill_rows, shared_matmul};
 use crate::pack::Rows;
 
 /// One or more maps of the same input.
@@ -32,6 +32,38 @@ impl Adapter {
     fn rank(&self) -> usize {
         self.a.pieces.iter().map(|p| p.1).sum()
     }
+}
+
+/// `y = scale · x Wᵀ`, or `y += …`, rows of `y` `stride` apart.
+#[expect(clippy::too_many_arguments, reason = "three matrices and how they lie")]
+pub(super) fn product(
+    threads: usize,
+    rows: Rows,
+    x: &[f32],
+    weight: &[f32],
+    inputs: usize,
+    y: &mut [f32],
+    stride: usize,
+    scale: f32,
+    add: bool,
+) {
+    if rows.few {
+        if !add {
+            y.fill(0.0);
+        }
+        return add_few(
+            threads,
+            y,
+            stride,
+            &x[..rows.live * inputs],
+            weight,
+            inputs,
+            scale,
+        );
+    }
+    let x = View::dense(x, rows.padded, inputs);
+    let weight = View::dense(weight, weight.len() / inputs, inputs).transposed();
+    shared_matmul(threads, y, stride, x, weight, scale, add);
 }
 
 impl Linear {
@@ -69,17 +101,44 @@ impl Linear {
             fill_rows(y, &self.bias.data);
             add = true;
         }
-        let x = View::dense(x, rows.padded, self.inputs);
-        let weight = View::dense(&self.weight.data, outputs, self.inputs).transposed();
-        shared_matmul(threads, y, outputs, x, weight, 1.0, add);
-        for (_, at, width, adapter) in self.adapters() {
+        let inputs = self.inputs;
+        product(
+            threads,
+            rows,
+            x,
+            &self.weight.data,
+            inputs,
+            y,
+            outputs,
+            1.0,
+            add,
+        );
+        for (_, at, _, adapter) in self.adapters() {
             let rank = adapter.rank();
             let mut low = vec![0.0; rows.padded * rank];
-            let a = View::dense(&adapter.a.data, rank, self.inputs).transposed();
-            shared_matmul(threads, &mut low, rank, x, a, 1.0, false);
-            let b = View::dense(&adapter.b.data, width, rank).transposed();
-            let low = View::dense(&low, rows.padded, rank);
-            shared_matmul(threads, &mut y[at..], outputs, low, b, scale, true);
+            product(
+                threads,
+                rows,
+                x,
+                &adapter.a.data,
+                inputs,
+                &mut low,
+                rank,
+                1.0,
+                true,
+            );
+            let b = &adapter.b.data;
+            product(
+                threads,
+                rows,
+                &low,
+                b,
+                rank,
+                &mut y[at..],
+                outputs,
+                scale,
+                true,
+            );
         }
     }
 

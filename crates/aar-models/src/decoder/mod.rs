@@ -19,13 +19,13 @@ pub(crate) use parameter::Parameter;
 pub(crate) use parameters::{Parameters, Source};
 
 use block::{Pass, Tape, Work};
+use linear::product;
 use rope::Turns;
 
 use crate::config::Config;
 use crate::embedder::{Encoder, Pooling, Tap, pool};
 use crate::error::ModelError;
 use crate::gguf::Gguf;
-use crate::kernel::{View, shared_matmul};
 use crate::lora::Lora;
 use crate::pack::{Pack, Packed, Rows};
 use crate::safetensors::Checkpoint;
@@ -179,9 +179,10 @@ impl Decoder {
             hidden,
         );
         logits.resize(rows.padded * vocabulary, 0.0);
-        let head = View::dense(&self.head().data, vocabulary, width).transposed();
-        let states = View::dense(hidden, rows.padded, width);
-        shared_matmul(threads, logits, vocabulary, states, head, 1.0, false);
+        let head = &self.head().data;
+        product(
+            threads, rows, hidden, head, width, logits, vocabulary, 1.0, false,
+        );
     }
 
     /// What the decoder says about some sequences, at their places. They go through it in packs of about 1,024 tokens, so
@@ -218,7 +219,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Logits of one new token of each sequence, `rows.padded` rows, after the pasts of each (by layer), which take it up.
+    /// Logits of one new token of each sequence, in as many rows, after the pasts of each (by layer), which take it up. A sequence's have the same bits whatever the others are.
     pub(crate) fn step(
         &self,
         threads: usize,
@@ -226,7 +227,7 @@ impl Decoder {
         positions: &[usize],
         pasts: &mut [&mut Vec<Past>],
     ) -> Vec<f32> {
-        let rows = Rows::of(tokens.len());
+        let rows = Rows::few(tokens.len());
         let pass = Pass {
             config: &self.config,
             threads,
