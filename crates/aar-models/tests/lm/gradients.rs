@@ -163,6 +163,16 @@ fn gradients_are_the_slopes_of_the_loss() {
         for sequence in &mut sequences {
             sequence.places = (0..sequence.tokens.len()).step_by(3).collect();
         }
+        // Long enough that attention goes through more than one block of queries, once with places in one of them alone.
+        let long: Vec<u32> = (0..200).map(|i| 3 + i * 31 % 90).collect();
+        sequences.push(Sequence {
+            places: (0..200).step_by(40).collect(),
+            tokens: long.clone(),
+        });
+        sequences.push(Sequence {
+            places: vec![150, 199],
+            tokens: long,
+        });
         let plain = golden.decoder();
         let adapted = golden.adapted();
         for (decoder, trained) in [(&plain, Trained::Everything), (&adapted, Trained::Adapters)] {
