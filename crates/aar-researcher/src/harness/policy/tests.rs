@@ -404,13 +404,13 @@ fn what_no_list_names_is_taken_out() {
     let more = json!({"messages": within, "tools": [
         {"type": "function", "function": {"name": "f", "url": "https://x.example"}, "server_url": "https://x.example"}],
         "chat_template_kwargs": {"chat_template": "{% x %}", "enable_thinking": true}});
-    let passage = judge(Api::ChatCompletions, &chat(more)).unwrap();
-    let text = passage.body.to_string();
+    let inside = judge(Api::ChatCompletions, &chat(more)).unwrap();
+    let text = inside.body.to_string();
     for gone in ["dear", "x.example", "ttl", "words", "{%", "uuid"] {
         assert!(!text.contains(gone), "{gone}: {text}");
     }
     assert_eq!(
-        passage.body["chat_template_kwargs"],
+        inside.body["chat_template_kwargs"],
         json!({"enable_thinking": true})
     );
     // What an agent's tool is given is its own business.
