@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Reference forward passes for the tests of `aar_lab::models`, written against numpy alone.
+"""Reference forward passes for the tests of `aar_models`, written against numpy alone.
 
 Shares no code with the Rust side: files are read with the `gguf`, `safetensors` and `tokenizers`
-packages, and all arithmetic is done in float64. Writes to crates/aar-lab/tests/fixtures/:
+packages, and all arithmetic is done in float64. Writes to crates/aar-models/tests/fixtures/:
 
     tiny.gguf, tiny_bert/     random models of a few tens of kilobytes, every GGUF encoding in use
     tiny_llama.json, tiny_bert.json          their token ids and states
@@ -25,7 +25,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-FIXTURES = Path(__file__).resolve().parent.parent / "crates/aar-lab/tests/fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "crates/aar-models/tests/fixtures"
 TEXTS = [
     "The city of Oslo is located in Norway.",
     "Hi",
@@ -197,6 +197,8 @@ def write_tiny_gguf(path):
         add(f"{b}.ffn_gate.weight", (ffn, width), kinds.Q4_1)
         add(f"{b}.ffn_up.weight", (ffn, width), kinds.F32)
         add(f"{b}.ffn_down.weight", (width, ffn), kinds.Q4_1)
+    # Last, so that the numbers above stay what they were. Only the head uses it.
+    add("output_norm.weight", (width,), kinds.F32)
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()

@@ -5,6 +5,9 @@
 //! and writes predictions. `teacher` and `anchors` are the *trusted* half: they read labels, and
 //! the binary never calls them.
 
+#[cfg(feature = "models")]
+pub use aar_models as models;
+
 pub mod anchors;
 pub mod bench;
 pub mod bridge;
@@ -15,8 +18,6 @@ pub mod evolve;
 pub mod experiment;
 pub mod features;
 pub mod loss;
-#[cfg(feature = "models")]
-pub mod models;
 pub mod numeric;
 pub mod refine;
 pub mod select;
