@@ -9,8 +9,8 @@ mod parts;
 
 pub use bounds::{MAX_FITS, RecipeError};
 pub use parts::{
-    Combine, Ensemble, Evolve, Features, Labels, Layers, Loss, NamedLayers, Orient, PairView,
-    Prediction, Refine, Stage, Student, StudentKind, Threshold,
+    Combine, Ensemble, Evolve, Features, FineTune, Labels, Layers, Loss, NamedLayers, Orient,
+    PairView, Prediction, Refine, Stage, Student, StudentKind, TextForm, Threshold, Tuned,
 };
 
 use crate::family::Family;
@@ -38,6 +38,9 @@ pub struct Recipe {
     pub ensemble: Ensemble,
     /// How logits become labels.
     pub predict: Prediction,
+    /// Train the strong language model itself, not a student on its frozen states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<FineTune>,
 }
 
 impl Recipe {
@@ -153,6 +156,7 @@ impl Recipe {
             self.ensemble.bags > 1,
             self.ensemble.over_layers,
             self.predict != naive.predict,
+            self.finetune.is_some(),
         ];
         let changed = differs.iter().filter(|&&changed| changed).count();
         changed + self.refine.len() + self.student.stages.len()

@@ -17,6 +17,7 @@ mod redteam;
 mod secrecy;
 mod shipped;
 mod study;
+mod texts;
 #[path = "../../../aar-referee/tests/it/tiny.rs"]
 mod tiny;
 mod unsafe_run;
