@@ -38,8 +38,10 @@ pub struct AnchorPlan {
     pub weak_tuning: FineTune,
     /// How the strong model is fine-tuned.
     pub strong_tuning: FineTune,
-    /// Most rows that one model is trained on; each seed draws its own.
-    pub rows: Option<usize>,
+    /// Most rows that one weak teacher is trained on; each seed draws its own.
+    pub weak_rows: Option<usize>,
+    /// Most rows that one ceiling is trained on; each seed draws its own.
+    pub strong_rows: Option<usize>,
     /// Where installed weights are.
     pub weights: Weights,
     /// Where finished seeds and checkpoints are kept. It must be as secret as the vault.
@@ -111,9 +113,13 @@ pub fn measure(
         WeakSource::Minilm | WeakSource::Layers(..) => None,
     };
     let weak = plan.weak.digest(&plan.weights)?;
-    let weak_key = plan.key(&content, "weak", weak, weak_tuning)?;
+    let weak_key = key("weak", &content, (weak, weak_tuning, plan.weak_rows))?;
     let strong = plan.strong.digest(&plan.weights)?;
-    let strong_key = plan.key(&content, "ceiling", strong, Some(&plan.strong_tuning))?;
+    let strong_key = key(
+        "ceiling",
+        &content,
+        (strong, &plan.strong_tuning, plan.strong_rows),
+    )?;
     let mut probe = Probe::default();
     let mut found = 0;
     let (mut weak, mut ceiling) = (Vec::new(), Vec::new());
@@ -128,6 +134,7 @@ pub fn measure(
                         model,
                         tuning: &plan.weak_tuning,
                         from: Split::Teacher,
+                        limit: plan.weak_rows,
                         asked: &LABELLED,
                     };
                     plan.tuned(problem, lesson, seed, checkpoint, &mut hear)
@@ -142,6 +149,7 @@ pub fn measure(
                 model: &plan.strong,
                 tuning: &plan.strong_tuning,
                 from: Split::Train,
+                limit: plan.strong_rows,
                 asked: &SCORED,
             };
             plan.tuned(problem, lesson, seed, checkpoint, &mut hear)
@@ -150,20 +158,14 @@ pub fn measure(
     summary(problem, weak, ceiling, found)
 }
 
-impl AnchorPlan {
-    /// What identifies one role's models but for their seed.
-    fn key(
-        &self,
-        content: &[Digest],
-        role: &str,
-        model: Digest,
-        tuning: Option<&FineTune>,
-    ) -> Result<Digest, TextError> {
-        let told = serde_json::to_vec(&(VERSION, role, content, model, tuning, self.rows))
-            .map_err(|error| TextError::Refused(error.to_string()))?;
-        Ok(Digest::of(&told))
-    }
+/// What identifies one role's models but for their seed.
+fn key<T: Serialize>(role: &str, content: &[Digest], how: T) -> Result<Digest, TextError> {
+    let told = serde_json::to_vec(&(VERSION, role, content, how))
+        .map_err(|error| TextError::Refused(error.to_string()))?;
+    Ok(Digest::of(&told))
+}
 
+impl AnchorPlan {
     fn tuned(
         &self,
         problem: &Problem,
@@ -176,11 +178,12 @@ impl AnchorPlan {
             model,
             tuning,
             from,
+            limit,
             asked,
         } = lesson;
         let kind = problem.about().kind;
         let (rows, labels) = (&problem.table(from).rows, problem.labels(from));
-        let rows: Vec<(&Item, f64)> = drawn(rows.len(), self.rows, seed)
+        let rows: Vec<(&Item, f64)> = drawn(rows.len(), limit, seed)
             .into_iter()
             .map(|row| (&rows[row].item, labels[row].as_f64()))
             .collect();
@@ -205,6 +208,8 @@ struct Lesson<'a> {
     model: &'a ModelSource,
     tuning: &'a FineTune,
     from: Split,
+    /// Most rows of it.
+    limit: Option<usize>,
     asked: &'a [Split],
 }
 
@@ -247,7 +252,7 @@ impl Probe {
             }
         }
         let labels = problem.labels(Split::Teacher);
-        let count = plan.rows.unwrap_or(labels.len());
+        let count = plan.weak_rows.unwrap_or(labels.len());
         let kind = problem.about().kind;
         let own = &self.states[&Split::Teacher];
         let teacher = Teacher::fit(kind, own, labels, count, seed);

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Most rows that one model is trained on, drawn by its seed [default: all]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..))]
     rows: Option<u32>,
+    /// Most rows that one weak teacher is trained on [default: as --rows]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..))]
+    weak_rows: Option<u32>,
     /// Where finished models' labels and checkpoints are kept; as secret as the vault
     /// [default: DIR with .anchors added]
     #[arg(long, value_name = "DIR")]
@@ -120,7 +123,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         seeds: args.seeds,
         weak_tuning: args.tuning.with(args.weak_form),
         strong_tuning: args.tuning.with(args.strong_form),
-        rows: args.rows.map(|rows| rows as usize),
+        weak_rows: args.weak_rows.or(args.rows).map(|rows| rows as usize),
+        strong_rows: args.rows.map(|rows| rows as usize),
         weights: shipped::weights(args.weights.as_deref()),
         work: match &args.work {
             Some(work) => work.clone(),
@@ -209,7 +213,7 @@ fn warn(measured: &Measured) {
     if measured.labels.len() > 1 && measured.labels.iter().all(|one| Some(one) == first) {
         tell(
             "WARNING: all weak teachers say the same: a probe that sees every row has no seed. \
-             Let each draw its own with --rows.",
+             Let each draw its own with --weak-rows.",
         );
     }
 }
