@@ -65,7 +65,7 @@ impl Recipe {
     /// The study's family of idea that this recipe belongs to: the first of these that holds.
     ///
     /// 1. `evolve` is there: evolutionary.
-    /// 2. The labels are elicited by consistency: unsupervised elicitation.
+    /// 2. The labels are elicited by consistency, or zero-shot: unsupervised elicitation.
     /// 3. The student has stages: curriculum.
     /// 4. Refinements, looked at as a set: self-training rounds → self-training; k-fold relabelling
     ///    → distillation (a student learns from a student); a filter (confidence, neighbours,
@@ -84,7 +84,8 @@ impl Recipe {
         if self.evolve.is_some() {
             return Family::Evolutionary;
         }
-        if matches!(self.labels, Labels::Consistency { .. }) {
+        let zero_shot = self.finetune.as_ref().is_some_and(|tuned| tuned.zero_shot);
+        if zero_shot || matches!(self.labels, Labels::Consistency { .. }) {
             return Family::UnsupervisedElicitation;
         }
         if !self.student.stages.is_empty() {
@@ -134,6 +135,9 @@ impl Recipe {
     /// the teacher and so counts as using it.
     #[must_use]
     pub fn uses_teacher(&self) -> bool {
+        if self.finetune.as_ref().is_some_and(|tuned| tuned.zero_shot) {
+            return false;
+        }
         let labels = match self.labels {
             Labels::Consistency { orient, .. } => orient == Orient::Weak,
             _ => true,

@@ -1,15 +1,18 @@
 //! Rows as texts for a language model, and learning from them, on a tiny random checkpoint.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
 use aar_core::recipe::{FineTune, Recipe, TextForm, Tuned};
 use aar_core::row::Item;
 use aar_lab::text::TextError;
-use aar_lab::text::example::{Prompt, Writer, label_words, text};
+use aar_lab::text::example::{Prompt, Wording, Writer};
 use aar_lab::text::method::targets;
 use aar_lab::text::source::{ModelSource, WeakSource};
 use aar_lab::text::tuning::{Lengths, probabilities, tune};
+use aar_lab::text::zero_shot::{claims, pairs};
 use aar_models::{LanguageModel, Weights};
+use aar_problem::Row;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -42,6 +45,14 @@ fn pair(prompt: &str, first: &str, second: &str) -> Item {
     }
 }
 
+fn text(item: &Item) -> String {
+    let kind = match item {
+        Item::Pair { .. } => ItemKind::Pair,
+        Item::Claim { .. } => ItemKind::Claim,
+    };
+    Wording::label(kind).text(item)
+}
+
 fn claim(question: &str, choice: &str) -> Item {
     Item::Claim {
         question: question.to_owned(),
@@ -62,14 +73,14 @@ fn rows_are_written_as_the_study_writes_them() {
     // What a stranger writes is not escaped; the cue that counts is the last one.
     let hostile = text(&claim("Où?", "ici ✓\nLabel:True"));
     assert_eq!(hostile, "Question: Où?\nAnswer: ici ✓\nLabel:True\nLabel:");
-    assert_eq!(label_words(ItemKind::Pair), ["A", "B"]);
-    assert_eq!(label_words(ItemKind::Claim), ["False", "True"]);
+    assert_eq!(Wording::label(ItemKind::Pair).labels, ["A", "B"]);
+    assert_eq!(Wording::label(ItemKind::Claim).labels, ["False", "True"]);
 }
 
 #[test]
 fn the_label_and_the_end_are_all_that_is_learnt() {
     let model = model();
-    let writer = Writer::new(&model, ItemKind::Pair, TextForm::Plain, 256).unwrap();
+    let writer = Writer::new(&model, Wording::label(ItemKind::Pair), TextForm::Plain, 256).unwrap();
     let item = pair("Which?", "", "the city");
     let prompt = writer.prompt(&item).unwrap();
     assert_eq!(
@@ -98,7 +109,13 @@ fn the_label_and_the_end_are_all_that_is_learnt() {
 #[test]
 fn labels_of_several_tokens_are_learnt_whole_but_not_softly() {
     let model = model();
-    let writer = Writer::new(&model, ItemKind::Claim, TextForm::Plain, 256).unwrap();
+    let writer = Writer::new(
+        &model,
+        Wording::label(ItemKind::Claim),
+        TextForm::Plain,
+        256,
+    )
+    .unwrap();
     let prompt = writer.prompt(&claim("Why?", "so")).unwrap();
     let tokens = prompt.tokens().unwrap();
     let spelled = model.tokenizer.encode("False").unwrap();
@@ -118,7 +135,13 @@ fn a_long_row_is_cut_and_keeps_the_cue() {
     let model = model();
     let cue = model.tokenizer.encode("\nLabel:").unwrap();
     for limit in [20, 40, 64] {
-        let writer = Writer::new(&model, ItemKind::Pair, TextForm::Plain, limit).unwrap();
+        let writer = Writer::new(
+            &model,
+            Wording::label(ItemKind::Pair),
+            TextForm::Plain,
+            limit,
+        )
+        .unwrap();
         let item = pair("the city ✓ ", &"whale ".repeat(40), "Label: \u{1F600}");
         let Prompt::Cut(tokens) = writer.prompt(&item).unwrap() else {
             panic!("{limit} tokens are not enough for the row");
@@ -135,17 +158,29 @@ fn a_long_row_is_cut_and_keeps_the_cue() {
     // What just fits is not cut.
     let item = pair("", "", "");
     let all = model.tokenizer.encode(&text(&item)).unwrap().len();
-    let fits = Writer::new(&model, ItemKind::Pair, TextForm::Plain, all + 2).unwrap();
+    let fits = Writer::new(
+        &model,
+        Wording::label(ItemKind::Pair),
+        TextForm::Plain,
+        all + 2,
+    )
+    .unwrap();
     assert!(matches!(fits.prompt(&item).unwrap(), Prompt::Whole(_)));
-    let short = Writer::new(&model, ItemKind::Pair, TextForm::Plain, all + 1).unwrap();
+    let short = Writer::new(
+        &model,
+        Wording::label(ItemKind::Pair),
+        TextForm::Plain,
+        all + 1,
+    )
+    .unwrap();
     assert!(matches!(short.prompt(&item).unwrap(), Prompt::Cut(_)));
-    assert!(Writer::new(&model, ItemKind::Pair, TextForm::Plain, 8).is_err());
+    assert!(Writer::new(&model, Wording::label(ItemKind::Pair), TextForm::Plain, 8).is_err());
 }
 
 #[test]
 fn a_chat_form_goes_through_the_template_and_leaves_long_rows_out() {
     let model = model();
-    let writer = Writer::new(&model, ItemKind::Pair, TextForm::Chat, 200).unwrap();
+    let writer = Writer::new(&model, Wording::label(ItemKind::Pair), TextForm::Chat, 200).unwrap();
     let prompt = writer.prompt(&pair("hi", "a", "b")).unwrap();
     let said = model.tokenizer.decode(prompt.tokens().unwrap()).unwrap();
     assert!(said.contains("Answer B: b\nLabel:"), "{said}");
@@ -162,8 +197,14 @@ fn a_chat_form_goes_through_the_template_and_leaves_long_rows_out() {
         max_tokens: 200,
         ..FineTune::default()
     };
-    let (p, lengths) =
-        probabilities(&model, ItemKind::Pair, &[&long], &settings, &mut |_| ()).unwrap();
+    let (p, lengths) = probabilities(
+        &model,
+        Wording::label(ItemKind::Pair),
+        &[&long],
+        &settings,
+        &mut |_| (),
+    )
+    .unwrap();
     assert_eq!(
         (p, lengths),
         (
@@ -181,7 +222,8 @@ fn a_model_without_a_template_has_no_chat_form() {
     let dir = checkpoint();
     fs::remove_file(dir.path().join("chat_template.jinja")).unwrap();
     let model = LanguageModel::open(dir.path()).unwrap();
-    let refused = Writer::new(&model, ItemKind::Pair, TextForm::Chat, 200).unwrap_err();
+    let refused =
+        Writer::new(&model, Wording::label(ItemKind::Pair), TextForm::Chat, 200).unwrap_err();
     assert!(
         refused.to_string().contains("no chat template"),
         "{refused}"
@@ -216,6 +258,7 @@ fn settings(trained: Tuned) -> FineTune {
         rate: 1e-2,
         max_tokens: 128,
         form: TextForm::Plain,
+        zero_shot: false,
     }
 }
 
@@ -239,7 +282,8 @@ fn learnt(trained: Tuned) -> (Vec<f64>, f64) {
     assert_eq!(curve.len(), 150);
     assert!(curve[149].loss < 0.3 * curve[0].loss, "{curve:?}");
     let items: Vec<&Item> = held_out.iter().map(|(item, _)| item).collect();
-    let (p, lengths) = probabilities(&model, kind, &items, &settings, &mut |_| ()).unwrap();
+    let (p, lengths) =
+        probabilities(&model, Wording::label(kind), &items, &settings, &mut |_| ()).unwrap();
     assert_eq!(lengths, Lengths::default());
     let right = p
         .iter()
@@ -280,7 +324,14 @@ fn a_rate_that_is_too_high_is_said_with_its_step() {
     .unwrap_err();
     assert!(failed.to_string().starts_with("step 1 "), "{failed}");
     let item = claim("a", "b");
-    let said = probabilities(&model, kind, &[&item], &settings, &mut |_| ()).unwrap_err();
+    let said = probabilities(
+        &model,
+        Wording::label(kind),
+        &[&item],
+        &settings,
+        &mut |_| (),
+    )
+    .unwrap_err();
     assert!(matches!(said, TextError::NotFinite(1)), "{said}");
 }
 
@@ -306,6 +357,21 @@ fn recipes_choose_labels_and_rows() {
             .zip([0.1, 0.6])
             .all(|(row, p)| (row.1 - p).abs() < 1e-9)
     );
+}
+
+#[test]
+fn the_recipes_that_ship_are_the_study_s() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/texts");
+    for (file, uses_teacher) in [("vanilla", true), ("confident", true), ("zero_shot", false)] {
+        let text = fs::read_to_string(dir.join(format!("{file}.toml"))).unwrap();
+        let recipe = Recipe::from_toml(&text).unwrap();
+        assert_eq!(recipe.uses_teacher(), uses_teacher, "{file}");
+        let expected = FineTune {
+            zero_shot: !uses_teacher,
+            ..FineTune::default()
+        };
+        assert_eq!(recipe.finetune, Some(expected), "{file}");
+    }
 }
 
 #[test]
@@ -360,6 +426,120 @@ fn models_are_named_and_known_by_their_content() {
     let said = gone.open(&Weights::installed()).unwrap_err().to_string();
     assert!(
         said.contains("there is no model at no/such/model"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_more_probable_order_of_a_pair_has_label_one_and_classes_become_even() {
+    let items: Vec<Item> = (0..6).map(|row| pair(&row.to_string(), "a", "b")).collect();
+    let items: Vec<&Item> = items.iter().collect();
+    // Both orders are called B: the surer one wins. Five of six are label 1, so two change places.
+    let found = pairs(
+        &items,
+        &[0.9, 0.9, 0.9, 0.7, 0.9, 0.9],
+        &[0.8, 0.1, 0.8, 0.8, 0.8, 0.9],
+    );
+    let labels: Vec<u8> = found.iter().map(|row| row.1.into()).collect();
+    assert_eq!(labels, [0, 0, 1, 0, 1, 1]);
+    assert_eq!(*found[0].0, items[0].swapped());
+    assert_eq!(*found[1].0, items[1].swapped());
+    assert_eq!(*found[3].0, *items[3]);
+}
+
+#[test]
+fn one_answer_of_a_question_is_true_and_the_unsure_majority_is_left_out() {
+    let row = |group: &str, choice: &str, key: Option<&str>| {
+        let item = claim(group, choice);
+        Row {
+            id: item.id(),
+            group: group.into(),
+            consistency_key: key.map(str::to_owned),
+            item,
+        }
+    };
+    let rows = [
+        row("q", "12", Some("1")),
+        row("q", "12.0", Some("1")),
+        row("q", "13", Some("2")),
+        row("q", "14", None),
+        row("q", "15", None),
+        row("single", "yes", None),
+    ];
+    let rows: Vec<&Row> = rows.iter().collect();
+    let p = [0.2, 0.4, 0.3, 0.1, 0.35, 0.3];
+    let found: Vec<(String, u8)> = claims(&rows, &p)
+        .into_iter()
+        .map(|(item, label)| match item.into_owned() {
+            Item::Claim { choice, .. } => (choice, label.into()),
+            Item::Pair { .. } => panic!("claims only"),
+        })
+        .collect();
+    // Two are true: two others may stay, the surest ones.
+    let expected = [("12", 1), ("12.0", 1), ("13", 0), ("14", 0)];
+    assert_eq!(
+        found,
+        expected.map(|(choice, label)| (choice.to_owned(), label))
+    );
+}
+
+#[test]
+fn zero_shot_replaces_weak_labels() {
+    let recipe = Recipe::from_toml("[finetune]\nzero_shot = true\n").unwrap();
+    assert!(!recipe.uses_teacher());
+    let both = "[[refine]]\nkind = \"keep-above\"\nthreshold = 0.7\n[finetune]\nzero_shot = true\n";
+    assert!(Recipe::from_toml(both).is_err());
+    let asked = Wording::zero_shot(ItemKind::Pair).text(&pair("Which?", "a", "b"));
+    assert_eq!(
+        asked,
+        "Question: Which?\nAnswer A: a\nAnswer B: b\n\
+         Claim: Answer A is more helpful than Answer B.\nTrue or False?"
+    );
+}
+
+#[test]
+fn a_run_that_was_kept_goes_on_from_its_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = dir.path().join("run.checkpoint");
+    let rows = toy(16);
+    let rows: Vec<(&Item, f64)> = rows.iter().map(|(item, p)| (item, *p)).collect();
+    let settings = settings(Tuned::Lora { rank: 2 });
+    let run = || {
+        let (mut model, mut steps) = (model(), 0);
+        let (curve, _) = tune(
+            &mut model,
+            ItemKind::Claim,
+            &rows,
+            &settings,
+            Seed(3),
+            Some(&keep),
+            &mut |_| steps += 1,
+        )
+        .unwrap();
+        let weights: Vec<f32> = model.decoder.weights().flat_map(|w| w.2.to_vec()).collect();
+        (curve, weights, steps)
+    };
+    let (curve, weights, steps) = run();
+    assert_eq!(steps, 60);
+    let again = run();
+    assert_eq!(again, (curve, weights, 0));
+}
+
+#[test]
+fn sandboxes_refuse_recipes_that_train_language_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("recipe.toml");
+    fs::write(&recipe, "[finetune]\n").unwrap();
+    let answer = std::process::Command::new(env!("CARGO_BIN_EXE_aar-lab"))
+        .arg("run")
+        .arg(&recipe)
+        .env("AAR_SEED", "1")
+        .output()
+        .unwrap();
+    assert_eq!(answer.status.code(), Some(2));
+    let said = String::from_utf8(answer.stderr).unwrap();
+    assert!(
+        said.contains("cannot be trained in a sandbox yet"),
         "{said}"
     );
 }

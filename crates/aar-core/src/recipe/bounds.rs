@@ -153,6 +153,10 @@ impl Recipe {
             let known = "weak-hard or weak-soft, with [finetune]";
             return Err(field("labels.kind", "another one", known));
         }
+        if finetune.zero_shot && (self.labels != naive.labels || !self.refine.is_empty()) {
+            let none = "false beside [labels] or [[refine]]: it replaces weak labels";
+            return Err(field("finetune.zero_shot", true, none));
+        }
         let known = |part: &Refine| matches!(part, Refine::KeepAbove { .. });
         if let Some(index) = self.refine.iter().position(|part| !known(part)) {
             let name = format!("refine[{index}].kind");

@@ -432,6 +432,9 @@ pub struct FineTune {
     pub trained: Tuned,
     /// How a row is written.
     pub form: TextForm,
+    /// Learn what the model itself answers before any training, made consistent, instead of weak
+    /// labels.
+    pub zero_shot: bool,
     /// How often every row is seen, 1 to 100.
     pub epochs: usize,
     /// Rows of a step, 1 to 1024.
@@ -448,6 +451,7 @@ impl Default for FineTune {
         Self {
             trained: Tuned::Lora { rank: 32 },
             form: TextForm::Plain,
+            zero_shot: false,
             epochs: 5,
             batch: 32,
             rate: 1e-4,

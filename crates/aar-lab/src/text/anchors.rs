@@ -1,6 +1,7 @@
 //! Trusted: weak teachers and ceilings on texts, each trained once and kept by what it follows from.
 
 use super::TextError;
+use super::example::Wording;
 use super::method::drawn;
 use super::source::{ModelSource, WeakSource};
 use super::tuning::{Hear, Lengths, Step, probabilities, tune};
@@ -194,7 +195,7 @@ impl AnchorPlan {
         for &split in asked {
             let rows = &problem.table(split).rows;
             let items: Vec<&Item> = rows.iter().map(|row| &row.item).collect();
-            let (said, asked) = probabilities(&model, kind, &items, tuning, hear)?;
+            let (said, asked) = probabilities(&model, Wording::label(kind), &items, tuning, hear)?;
             lengths = lengths.plus(asked);
             p.insert(split, said);
         }

@@ -7,30 +7,58 @@ use aar_core::row::Item;
 use aar_models::train::{Among, Target};
 use aar_models::{LanguageModel, Message, Sequence, Turn};
 
-/// What the model is to go on from.
-const CUE: &str = "Label:";
-
-/// A row as the study's training text has it, without its label: field lines, then the cue.
-#[must_use]
-pub fn text(item: &Item) -> String {
-    match item {
-        Item::Pair {
-            prompt,
-            first,
-            second,
-        } => format!("Question: {prompt}\nAnswer A: {first}\nAnswer B: {second}\n{CUE}"),
-        Item::Claim { question, choice } => {
-            format!("Question: {question}\nAnswer: {choice}\n{CUE}")
-        }
-    }
+/// What follows a row's fields, and what the model may answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wording {
+    /// What the model is to go on from.
+    pub cue: &'static str,
+    /// What label 0 and label 1 are called, with a leading space where there is one.
+    pub labels: [&'static str; 2],
 }
 
-/// What label 0 and label 1 are called, without a leading space.
-#[must_use]
-pub fn label_words(kind: ItemKind) -> [&'static str; 2] {
-    match kind {
-        ItemKind::Pair => ["A", "B"],
-        ItemKind::Claim => ["False", "True"],
+impl Wording {
+    /// The study's training text.
+    #[must_use]
+    pub fn label(kind: ItemKind) -> Self {
+        Self {
+            cue: "Label:",
+            labels: match kind {
+                ItemKind::Pair => ["A", "B"],
+                ItemKind::Claim => ["False", "True"],
+            },
+        }
+    }
+
+    /// A question that a model can answer without any training. The study's form; the words of the
+    /// claim are ours. For pairs, true says that A is better, which is label 0.
+    #[must_use]
+    pub fn zero_shot(kind: ItemKind) -> Self {
+        match kind {
+            ItemKind::Pair => Self {
+                cue: "Claim: Answer A is more helpful than Answer B.\nTrue or False?",
+                labels: [" True", " False"],
+            },
+            ItemKind::Claim => Self {
+                cue: "Claim: The answer is correct.\nTrue or False?\n",
+                labels: ["False", "True"],
+            },
+        }
+    }
+
+    /// A row as a text, without its label: field lines, then the cue.
+    #[must_use]
+    pub fn text(&self, item: &Item) -> String {
+        let cue = self.cue;
+        match item {
+            Item::Pair {
+                prompt,
+                first,
+                second,
+            } => format!("Question: {prompt}\nAnswer A: {first}\nAnswer B: {second}\n{cue}"),
+            Item::Claim { question, choice } => {
+                format!("Question: {question}\nAnswer: {choice}\n{cue}")
+            }
+        }
     }
 }
 
@@ -65,10 +93,11 @@ pub struct Example {
     pub targets: Vec<Target>,
 }
 
-/// Writes rows of one kind for one model.
+/// Writes rows in one wording for one model.
 #[derive(Debug)]
 pub struct Writer<'a> {
     model: &'a LanguageModel,
+    wording: Wording,
     form: TextForm,
     /// Most tokens of a row, its label and the end token.
     limit: usize,
@@ -85,7 +114,7 @@ impl<'a> Writer<'a> {
     /// chat form is asked of a model without a template.
     pub fn new(
         model: &'a LanguageModel,
-        kind: ItemKind,
+        wording: Wording,
         form: TextForm,
         max_tokens: usize,
     ) -> Result<Self, TextError> {
@@ -96,7 +125,7 @@ impl<'a> Writer<'a> {
             let bare = tokens.strip_prefix(frame.as_slice()).unwrap_or(&tokens);
             Ok(bare.to_vec())
         };
-        let words = label_words(kind);
+        let words = wording.labels;
         let labels = [bare(words[0])?, bare(words[1])?];
         if labels[0].first() == labels[1].first() || labels.iter().any(Vec::is_empty) {
             let what = format!(
@@ -114,7 +143,7 @@ impl<'a> Writer<'a> {
             return Err(TextError::Labels(what));
         }
         let limit = max_tokens.min(model.decoder.config().context);
-        let cue = bare(&format!("\n{CUE}"))?;
+        let cue = bare(&format!("\n{}", wording.cue))?;
         let longest = labels.iter().map(Vec::len).max().unwrap_or(1);
         if limit <= frame.len() + cue.len() + longest + 1 {
             let what = format!("needs more than {limit} tokens for the cue and the label alone");
@@ -122,6 +151,7 @@ impl<'a> Writer<'a> {
         }
         Ok(Self {
             model,
+            wording,
             form,
             limit,
             labels,
@@ -146,7 +176,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// If the tokenizer or the template cannot work with the text.
     pub fn prompt(&self, item: &Item) -> Result<Prompt, TextError> {
-        let text = text(item);
+        let text = self.wording.text(item);
         let room = self.limit - self.reserve();
         match self.form {
             TextForm::Plain => {

@@ -1,17 +1,20 @@
 //! A recipe with `[finetune]`: which labels the strong model learns, and the run itself.
 
 use super::TextError;
+use super::example::Wording;
 use super::source::ModelSource;
 use super::tuning::{Hear, Lengths, probabilities, tune};
+use super::zero_shot;
 use crate::numeric::random::{permutation, stream};
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
-use aar_core::recipe::{Labels, Recipe, Refine};
+use aar_core::recipe::{FineTune, Labels, Recipe, Refine};
 use aar_core::row::{Item, Label};
-use aar_models::Weights;
 use aar_models::train::Record;
+use aar_models::{LanguageModel, Weights};
 use aar_problem::Row;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// What a run learns from and predicts.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +109,38 @@ pub fn targets(recipe: &Recipe, weak: &[f64], drawn: &[usize]) -> Vec<(usize, f6
         .collect()
 }
 
+/// Labels that the model itself gives to the drawn rows, before it is trained.
+fn elicited<'a>(
+    model: &LanguageModel,
+    finetune: &FineTune,
+    task: TextTask<'a>,
+    drawn: &[usize],
+    lengths: &mut Lengths,
+    hear: &mut Hear<'_>,
+) -> Result<Vec<(Cow<'a, Item>, f64)>, TextError> {
+    let rows: Vec<&Row> = drawn.iter().map(|&row| &task.train[row]).collect();
+    let items: Vec<&Item> = rows.iter().map(|row| &row.item).collect();
+    let mut ask = |items: &[&Item]| {
+        let wording = Wording::zero_shot(task.kind);
+        let (p, asked) = probabilities(model, wording, items, finetune, hear)?;
+        *lengths = lengths.plus(asked);
+        Ok::<_, TextError>(p)
+    };
+    let p = ask(&items)?;
+    let labelled = match task.kind {
+        ItemKind::Pair => {
+            let swapped: Vec<Item> = items.iter().map(|item| item.swapped()).collect();
+            let p_swapped = ask(&swapped.iter().collect::<Vec<_>>())?;
+            zero_shot::pairs(&items, &p, &p_swapped)
+        }
+        ItemKind::Claim => zero_shot::claims(&rows, &p),
+    };
+    let labelled = labelled.into_iter();
+    Ok(labelled
+        .map(|(item, label)| (item, label.as_f64()))
+        .collect())
+}
+
 /// Runs a recipe that has `finetune`.
 ///
 /// # Errors
@@ -121,27 +156,34 @@ pub fn run(
         return Err(TextError::Refused(what.to_owned()));
     };
     let drawn = drawn(task.train.len(), how.rows, how.seed);
-    let kept = targets(recipe, task.weak, &drawn);
+    let mut model = how.student.open(&how.weights)?;
+    let mut lengths = Lengths::default();
+    let kept = if finetune.zero_shot {
+        elicited(&model, finetune, task, &drawn, &mut lengths, hear)?
+    } else {
+        let kept = targets(recipe, task.weak, &drawn).into_iter();
+        kept.map(|(row, p)| (Cow::Borrowed(&task.train[row].item), p))
+            .collect()
+    };
     if kept.is_empty() {
         let all = drawn.len();
-        let what = format!("the recipe keeps none of {all} train rows; lower its threshold");
+        let what = format!(
+            "none of {all} train rows is kept: no weak label is sure enough, or all have the same label"
+        );
         return Err(TextError::NoRows(what));
     }
-    let rows: Vec<(&Item, f64)> = kept
-        .iter()
-        .map(|&(row, p)| (&task.train[row].item, p))
-        .collect();
-    let mut model = how.student.open(&how.weights)?;
+    let rows: Vec<(&Item, f64)> = kept.iter().map(|(item, p)| (&**item, *p)).collect();
     let seed = how.seed.derive("student", 0);
     let (curve, trained) = tune(&mut model, task.kind, &rows, finetune, seed, None, hear)?;
     let items: Vec<&Item> = task.predict.iter().map(|row| &row.item).collect();
-    let (p, asked) = probabilities(&model, task.kind, &items, finetune, hear)?;
+    let wording = Wording::label(task.kind);
+    let (p, asked) = probabilities(&model, wording, &items, finetune, hear)?;
     let share = |ones: usize, all: usize| ones as f64 / all.max(1) as f64;
     let diagnostics = TextDiagnostics {
         train_rows: drawn.len(),
         kept_rows: kept.len(),
         kept_positive: share(kept.iter().filter(|(_, p)| *p > 0.5).count(), kept.len()),
-        lengths: trained.plus(asked),
+        lengths: lengths.plus(trained).plus(asked),
         predicted_rows: p.len(),
         positive_rate: share(p.iter().filter(|&&p| p > 0.5).count(), p.len()),
         last_loss: curve.last().map_or(f64::NAN, |record| record.loss),

@@ -1,7 +1,7 @@
 //! Training a language model to say labels, and reading what it says.
 
 use super::TextError;
-use super::example::{Prompt, Writer};
+use super::example::{Prompt, Wording, Writer};
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
 use aar_core::recipe::{FineTune, Tuned};
@@ -58,7 +58,12 @@ pub fn tune(
     let mut lengths = Lengths::default();
     let mut sequences = Vec::new();
     let mut targets = Vec::new();
-    let writer = Writer::new(model, kind, settings.form, settings.max_tokens)?;
+    let writer = Writer::new(
+        model,
+        Wording::label(kind),
+        settings.form,
+        settings.max_tokens,
+    )?;
     for (item, p) in rows {
         let prompt = writer.prompt(item)?;
         lengths.count(&prompt);
@@ -132,12 +137,12 @@ pub fn tune(
 /// If a text cannot be written as tokens, or a probability is not a number.
 pub fn probabilities(
     model: &LanguageModel,
-    kind: ItemKind,
+    wording: Wording,
     items: &[&Item],
     settings: &FineTune,
     hear: &mut Hear<'_>,
 ) -> Result<(Vec<f64>, Lengths), TextError> {
-    let writer = Writer::new(model, kind, settings.form, settings.max_tokens)?;
+    let writer = Writer::new(model, wording, settings.form, settings.max_tokens)?;
     let mut lengths = Lengths::default();
     let mut asked = Vec::new();
     for (row, item) in items.iter().enumerate() {

@@ -100,6 +100,7 @@ impl Tuning {
                 Form::Plain => TextForm::Plain,
                 Form::Chat => TextForm::Chat,
             },
+            zero_shot: false,
             epochs: self.epochs,
             batch: self.batch,
             rate: self.rate,
