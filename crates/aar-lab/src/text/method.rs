@@ -23,7 +23,7 @@ pub struct TextTask<'a> {
     pub kind: ItemKind,
     /// Rows to learn from.
     pub train: &'a [Row],
-    /// The weak teacher's probability of label 1 of each of them.
+    /// The weak teacher's probability of label 1 of each of them; zero-shot recipes read none.
     pub weak: &'a [f64],
     /// Rows to predict.
     pub predict: &'a [Row],
@@ -166,10 +166,13 @@ pub fn run(
             .collect()
     };
     if kept.is_empty() {
-        let all = drawn.len();
-        let what = format!(
-            "none of {all} train rows is kept: no weak label is sure enough, or all have the same label"
-        );
+        let why = match finetune.zero_shot {
+            true => {
+                "the untrained model says the same of all of them, so no class is left to learn"
+            }
+            false => "no weak label is sure enough; lower the threshold",
+        };
+        let what = format!("none of {} train rows is kept: {why}", drawn.len());
         return Err(TextError::NoRows(what));
     }
     let rows: Vec<(&Item, f64)> = kept.iter().map(|(item, p)| (&**item, *p)).collect();

@@ -68,6 +68,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 /// The strong language model itself is trained.
 fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
     let weak = match problem.teacher() {
+        _ if !recipe.uses_teacher() => Vec::new(),
         Ok(_) => Teacher::train(problem, Seed(args.seed))?.soft_labels(problem, Split::Train)?,
         Err(_) => problem.stored_weak_labels(args.seed)?,
     };

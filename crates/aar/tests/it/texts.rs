@@ -160,6 +160,43 @@ fn from_texts_to_a_score() {
 }
 
 #[test]
+fn zero_shot_needs_no_teacher_and_weak_labels_need_one() {
+    let home = home();
+    let lab = |recipe: &str| {
+        let text = format!("[finetune]\nepochs = 1\n{recipe}");
+        fs::write(home.path().join("recipe.toml"), text).unwrap();
+        let arguments = [
+            "lab",
+            "run",
+            "recipe.toml",
+            "--problem",
+            "problem",
+            "--strong",
+            "file:tiny",
+            "--seed",
+            "1",
+            "--out",
+            "out",
+        ];
+        aar_in(home.path(), &arguments)
+    };
+    let refused = lab("");
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.stderr.contains("run `aar problem anchors` first"),
+        "{refused:?}"
+    );
+    let ran = lab("zero_shot = true\n");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let read = |file: &str| fs::read_to_string(home.path().join("out").join(file)).unwrap();
+    assert_eq!(read("predictions.jsonl").lines().count(), 16);
+    // Of the two answers to a question one is true.
+    let diagnostics: Value = serde_json::from_str(&read("diagnostics.json")).unwrap();
+    assert_eq!(diagnostics["kept_rows"], 40);
+    assert_eq!(diagnostics["kept_positive"], 0.5);
+}
+
+#[test]
 fn anchors_without_a_gap_are_said_loudly() {
     let home = home();
     let short = [&["--seeds", "1"], &SHORT[..]].concat();
