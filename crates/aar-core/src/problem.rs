@@ -210,6 +210,73 @@ pub struct TeacherSpec {
     pub labels: usize,
 }
 
+/// Where a problem's weak labels come from.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "TeachersFile", into = "TeachersFile")]
+pub enum Teachers {
+    /// Probes on `vault/*/weak.safetensors`, trained anew for every seed. Studies need these.
+    Probe(TeacherSpec),
+    /// Models that read the texts, trained once; their labels of `train` are stored.
+    Stored(StoredTeachers),
+}
+
+/// Weak teachers that are too dear to be trained again for every run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredTeachers {
+    /// The weak model, for people.
+    pub model: String,
+    /// Seeds 1 to so many have labels, at least 1.
+    pub seeds: u32,
+}
+
+/// The form of `[teacher]`: `labels` says that it is a probe, `seeds` that labels are stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TeachersFile {
+    model: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seeds: Option<u32>,
+}
+
+impl TryFrom<TeachersFile> for Teachers {
+    type Error = &'static str;
+
+    fn try_from(file: TeachersFile) -> Result<Self, Self::Error> {
+        let TeachersFile {
+            model,
+            labels,
+            seeds,
+        } = file;
+        match (labels, seeds) {
+            (Some(labels), None) => Ok(Self::Probe(TeacherSpec { model, labels })),
+            (None, Some(seeds)) => Ok(Self::Stored(StoredTeachers { model, seeds })),
+            _ => Err(
+                "give `labels`, how many labels a teacher sees, or `seeds`, of how many teachers \
+                 labels are stored, and not both",
+            ),
+        }
+    }
+}
+
+impl From<Teachers> for TeachersFile {
+    fn from(teachers: Teachers) -> Self {
+        match teachers {
+            Teachers::Probe(TeacherSpec { model, labels }) => Self {
+                model,
+                labels: Some(labels),
+                seeds: None,
+            },
+            Teachers::Stored(StoredTeachers { model, seeds }) => Self {
+                model,
+                labels: None,
+                seeds: Some(seeds),
+            },
+        }
+    }
+}
+
 /// `problem.toml`, for trusted eyes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -232,10 +299,9 @@ pub struct ProblemManifest {
     /// whose splits were drawn by group. None is in both `dev` and `rank`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub shared_groups: usize,
-    /// How to train weak teachers; none while no weak model has seen the rows, and then there are
-    /// no weak features.
+    /// Where weak labels come from; none while no weak model has seen the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teacher: Option<TeacherSpec>,
+    pub teacher: Option<Teachers>,
     /// Per split, once they were measured.
     #[serde(default)]
     pub anchors: BTreeMap<Split, SplitAnchors>,

@@ -9,8 +9,8 @@ mod parts;
 
 pub use bounds::{MAX_FITS, RecipeError};
 pub use parts::{
-    Combine, Ensemble, Evolve, Features, Labels, Layers, Loss, NamedLayers, Orient, PairView,
-    Prediction, Refine, Stage, Student, StudentKind, Threshold,
+    Combine, Ensemble, Evolve, Features, FineTune, Labels, Layers, Loss, NamedLayers, Orient,
+    PairView, Prediction, Refine, Stage, Student, StudentKind, TextForm, Threshold, Tuned,
 };
 
 use crate::family::Family;
@@ -38,6 +38,9 @@ pub struct Recipe {
     pub ensemble: Ensemble,
     /// How logits become labels.
     pub predict: Prediction,
+    /// Train the strong language model itself, not a student on its frozen states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<FineTune>,
 }
 
 impl Recipe {
@@ -62,7 +65,7 @@ impl Recipe {
     /// The study's family of idea that this recipe belongs to: the first of these that holds.
     ///
     /// 1. `evolve` is there: evolutionary.
-    /// 2. The labels are elicited by consistency: unsupervised elicitation.
+    /// 2. The labels are elicited by consistency, or zero-shot: unsupervised elicitation.
     /// 3. The student has stages: curriculum.
     /// 4. Refinements, looked at as a set: self-training rounds → self-training; k-fold relabelling
     ///    → distillation (a student learns from a student); a filter (confidence, neighbours,
@@ -81,7 +84,8 @@ impl Recipe {
         if self.evolve.is_some() {
             return Family::Evolutionary;
         }
-        if matches!(self.labels, Labels::Consistency { .. }) {
+        let zero_shot = self.finetune.as_ref().is_some_and(|tuned| tuned.zero_shot);
+        if zero_shot || matches!(self.labels, Labels::Consistency { .. }) {
             return Family::UnsupervisedElicitation;
         }
         if !self.student.stages.is_empty() {
@@ -131,6 +135,9 @@ impl Recipe {
     /// the teacher and so counts as using it.
     #[must_use]
     pub fn uses_teacher(&self) -> bool {
+        if self.finetune.as_ref().is_some_and(|tuned| tuned.zero_shot) {
+            return false;
+        }
         let labels = match self.labels {
             Labels::Consistency { orient, .. } => orient == Orient::Weak,
             _ => true,
@@ -153,6 +160,7 @@ impl Recipe {
             self.ensemble.bags > 1,
             self.ensemble.over_layers,
             self.predict != naive.predict,
+            self.finetune.is_some(),
         ];
         let changed = differs.iter().filter(|&&changed| changed).count();
         changed + self.refine.len() + self.student.stages.len()

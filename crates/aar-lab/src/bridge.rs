@@ -1,7 +1,7 @@
 //! `aar-lab mcp` and `aar-lab model`: the two ways out of a command-line agent's sandbox.
 //!
-//! Each is a socket that the orchestrator put into the sandbox: [`HUB`] speaks the Model Context Protocol, one
-//! JSON message a line, and [`MODEL`] the interface of the agent's model provider. This program carries bytes
+//! Each is a socket that the orchestrator put into the sandbox: [`HUB_SOCKET`] speaks the Model Context Protocol, one
+//! JSON message a line, and [`MODEL_SOCKET`] the interface of the agent's model provider. This program carries bytes
 //! and understands none of them; what may pass is decided on the other side.
 
 use aar_core::workspace::{HUB_SOCKET, MODEL_PORT, MODEL_SOCKET};

@@ -1,5 +1,5 @@
 //! Weak-to-strong experiments on frozen activations: features, label sources, refinements,
-//! students, teachers and ceilings.
+//! students, teachers and ceilings; and the same on language models that read texts.
 //!
 //! The binary `aar-lab` is the *method's* half: it reads the public part of a problem and a recipe
 //! and writes predictions. `teacher` and `anchors` are the *trusted* half: they read labels, and
@@ -23,4 +23,6 @@ pub mod refine;
 pub mod select;
 pub mod student;
 pub mod teacher;
+#[cfg(feature = "models")]
+pub mod text;
 pub mod workspace;

@@ -9,8 +9,9 @@ use crate::table::{Row, RowReader, duplicate};
 use crate::tensor::TensorFile;
 use crate::vault::{
     WEAK_TENSOR, activations_optional, commitment_faults, files_below, read_salt, row_count_fault,
+    weak_labels,
 };
-use aar_core::problem::{About, ItemKind, ProblemManifest, Split};
+use aar_core::problem::{About, ItemKind, ProblemManifest, Split, StoredTeachers, Teachers};
 use aar_core::row::RowId;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -67,6 +68,9 @@ impl fmt::Display for CheckReport {
                 "  {} groups are in more than one split, as the data came",
                 manifest.shared_groups
             )?;
+        }
+        if let Some(Teachers::Stored(StoredTeachers { model, seeds })) = &manifest.teacher {
+            writeln!(f, "  weak labels of {seeds} teachers ({model}) are stored")?;
         }
         if manifest.teacher.is_none() {
             let only = match about.strong {
@@ -133,6 +137,11 @@ pub fn check(dir: &Path) -> Result<CheckReport, CheckFailed> {
             more: checker.more,
         }),
     }
+}
+
+/// Are there weak features to train teachers from?
+fn has_probe(manifest: &ProblemManifest) -> bool {
+    matches!(manifest.teacher, Some(Teachers::Probe(_)))
 }
 
 struct Checker {
@@ -209,7 +218,7 @@ impl Checker {
     /// Files in `public` and `vault` that have no business there, above all labels in `public`.
     fn strays(&mut self, manifest: Option<&ProblemManifest>) {
         let layout = self.layout.clone();
-        let taught = manifest.is_none_or(|manifest| manifest.teacher.is_some());
+        let taught = manifest.is_none_or(has_probe);
         let mut expected = HashSet::from([layout.about(), layout.salt()]);
         for split in Split::ALL {
             expected.extend([
@@ -222,10 +231,19 @@ impl Checker {
             } else if layout.weak(split).exists() {
                 // Said once for each such file, and better than that it is a stray.
                 expected.insert(layout.weak(split));
-                let reason = "there is no [teacher] in problem.toml; say there how many labels a \
-                              teacher sees, or remove the file";
+                let reason = match manifest.and_then(|manifest| manifest.teacher.as_ref()) {
+                    Some(_) => {
+                        "belongs to probes, but the teachers of problem.toml have stored labels; remove it"
+                    }
+                    None => {
+                        "there is no [teacher] in problem.toml; say there how many labels a teacher sees, or remove the file"
+                    }
+                };
                 self.fault(ProblemError::content(&layout.weak(split), reason));
             }
+        }
+        if let Some(Teachers::Stored(stored)) = manifest.and_then(|m| m.teacher.as_ref()) {
+            expected.extend((1..=stored.seeds).map(|seed| layout.weak_labels(seed)));
         }
         for dir in [layout.public(), layout.vault()] {
             for file in self.noted(files_below(&dir)).unwrap_or_default() {
@@ -251,8 +269,17 @@ impl Checker {
         }
         self.labels(split, sound.then_some(&inputs.ids));
         self.activations(about, split, inputs.lines);
-        if manifest.is_none_or(|manifest| manifest.teacher.is_some()) {
+        if manifest.is_none_or(has_probe) {
             self.weak(about, split, inputs.lines);
+        }
+        if let Some(Teachers::Stored(stored)) = manifest.and_then(|m| m.teacher.as_ref())
+            && split == Split::Train
+            && sound
+        {
+            for seed in 1..=stored.seeds {
+                let read = weak_labels(&self.layout, seed, &inputs.ids);
+                self.noted(read);
+            }
         }
         inputs.groups
     }

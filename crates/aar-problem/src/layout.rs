@@ -80,6 +80,16 @@ impl Layout {
         self.vault().join(split.as_str()).join(WEAK)
     }
 
+    /// What the stored weak teacher of `seed` says of the rows of `train`.
+    #[must_use]
+    pub fn weak_labels(&self, seed: u32) -> PathBuf {
+        self.weak_labels_dir().join(format!("{seed}.jsonl"))
+    }
+
+    pub(crate) fn weak_labels_dir(&self) -> PathBuf {
+        self.vault().join(Split::Train.as_str()).join("weak")
+    }
+
     /// The labels of the split's rows.
     #[must_use]
     pub fn labels(&self, split: Split) -> PathBuf {

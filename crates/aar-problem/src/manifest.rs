@@ -4,9 +4,15 @@ use crate::error::ProblemError;
 use crate::files;
 use crate::layout::Layout;
 use aar_core::parse;
-use aar_core::problem::{About, PROBLEM_FORMAT, ProblemManifest, Split, SplitAnchors, TeacherSpec};
+use aar_core::problem::{
+    About, PROBLEM_FORMAT, ProblemManifest, Split, SplitAnchors, StoredTeachers, TeacherSpec,
+    Teachers,
+};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Teachers whose labels a problem may store.
+const MAX_TEACHERS: u32 = 256;
 
 /// Reads `problem.toml`, or says that it is of a version this program does not know.
 pub(crate) fn read_manifest(layout: &Layout) -> Result<ProblemManifest, ProblemError> {
@@ -41,11 +47,19 @@ pub(crate) fn manifest_faults(layout: &Layout, manifest: &ProblemManifest) -> Ve
         }
     }
     let available = manifest.rows.get(&Split::Teacher).copied().unwrap_or(0);
-    if let Some(TeacherSpec { labels, .. }) = manifest.teacher
-        && (labels == 0 || labels > available)
-    {
-        let reason = format!("found {labels}, expected 1 to {available}, the rows of the split");
-        fault("teacher.labels", reason);
+    match manifest.teacher {
+        Some(Teachers::Probe(TeacherSpec { labels, .. })) if !(1..=available).contains(&labels) => {
+            let reason =
+                format!("found {labels}, expected 1 to {available}, the rows of the split");
+            fault("teacher.labels", reason);
+        }
+        Some(Teachers::Stored(StoredTeachers { seeds, .. }))
+            if !(1..=MAX_TEACHERS).contains(&seeds) =>
+        {
+            let reason = format!("found {seeds}, expected 1 to {MAX_TEACHERS}");
+            fault("teacher.seeds", reason);
+        }
+        _ => {}
     }
     for (split, anchors) in &manifest.anchors {
         if let Some((field, reason)) = anchor_fault(anchors, manifest.hard) {

@@ -46,7 +46,7 @@ impl MethodView {
     }
 }
 
-fn refuse(file: &Path, error: PredictionError) -> ProblemError {
+pub(crate) fn refuse(file: &Path, error: PredictionError) -> ProblemError {
     let file = file.to_owned();
     match error {
         PredictionError::Line {

@@ -5,11 +5,16 @@ use crate::files;
 use crate::labels::read_labels;
 use crate::layout::Layout;
 use crate::manifest::{about_faults, check_anchors, manifest_faults, read_manifest};
+use crate::prediction::{read_weak_labels, write_weak_labels};
+use crate::public::refuse;
 use crate::table::Table;
 use crate::tensor::{Tensor, TensorFile};
+use crate::write::make_dir;
 use aar_core::digest::Digest;
-use aar_core::problem::{About, ProblemManifest, Split, SplitAnchors, TeacherSpec};
-use aar_core::row::Label;
+use aar_core::problem::{
+    About, ProblemManifest, Split, SplitAnchors, StoredTeachers, StrongModel, TeacherSpec, Teachers,
+};
+use aar_core::row::{Label, RowId};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,15 +114,105 @@ impl Problem {
         &self.parts[&split].labels
     }
 
-    /// How weak teachers are trained.
+    /// How weak teachers are trained from weak features.
     ///
     /// # Errors
-    /// When no weak model has seen the rows yet, as after [`import`](crate::import()).
+    /// When no weak model has seen the rows yet, as after [`import`](crate::import()), or the
+    /// teachers' labels are stored.
     pub fn teacher(&self) -> Result<&TeacherSpec, ProblemError> {
-        self.manifest.teacher.as_ref().ok_or_else(|| {
-            let reason = "is missing: no weak model has seen the rows yet; `aar problem anchors` \
-                          trains weak teachers and ceilings on texts alone";
-            ProblemError::field(&self.layout.manifest(), "teacher", reason)
+        let reason = match &self.manifest.teacher {
+            Some(Teachers::Probe(spec)) => return Ok(spec),
+            Some(Teachers::Stored(_)) => {
+                "has stored labels of models that read texts: studies cannot run on such problems \
+                 yet; `aar lab run` runs a recipe on this one"
+            }
+            None => {
+                "is missing: no weak model has seen the rows yet; `aar problem anchors` \
+                 trains weak teachers and ceilings on texts alone"
+            }
+        };
+        Err(ProblemError::field(
+            &self.layout.manifest(),
+            "teacher",
+            reason,
+        ))
+    }
+
+    /// What the stored weak teacher of `seed` says of the rows of `train`: probabilities of label 1.
+    ///
+    /// # Errors
+    /// When there are no stored teachers, none for this seed, or its file is damaged.
+    pub fn stored_weak_labels(&self, seed: u64) -> Result<Vec<f64>, ProblemError> {
+        let refuse =
+            |field: &str, reason: &str| ProblemError::field(&self.layout.manifest(), field, reason);
+        let Some(Teachers::Stored(StoredTeachers { seeds, .. })) = &self.manifest.teacher else {
+            let reason = "no stored labels: run `aar problem anchors` first";
+            return Err(refuse("teacher", reason));
+        };
+        let found = u32::try_from(seed).ok();
+        let Some(seed) = found.filter(|seed| (1..=*seeds).contains(seed)) else {
+            let reason = format!("there are teachers of seeds 1 to {seeds}, but none of {seed}");
+            return Err(refuse("teacher.seeds", &reason));
+        };
+        weak_labels(&self.layout, seed, &self.table(Split::Train).ids())
+    }
+
+    /// Stores what weak teachers said and what was measured, in place of what was there. Teacher
+    /// `i` of `labels`, which gives a probability of label 1 for each row of `train`, has the seed
+    /// `i + 1`. A problem in which a ceiling is not above its weak accuracy is noted as hard.
+    ///
+    /// # Errors
+    /// When an anchor makes no sense (field named), weak features are there already, or a file
+    /// cannot be written. Until all is written, [`check`](crate::check()) refuses the directory;
+    /// doing it again helps.
+    pub fn set_teachers(
+        &mut self,
+        model: String,
+        strong: String,
+        labels: &[Vec<f64>],
+        anchors: BTreeMap<Split, SplitAnchors>,
+    ) -> Result<(), ProblemError> {
+        let refuse = |reason: &str| ProblemError::field(&self.layout.manifest(), "teacher", reason);
+        if let Some(Teachers::Probe(_)) = self.manifest.teacher {
+            return Err(refuse(
+                "this problem has weak features; its anchors are measured with them",
+            ));
+        }
+        let hard = anchors.values().any(|a| a.ceiling <= a.weak);
+        check_anchors(&self.layout, &anchors, hard)?;
+        let ids = self.table(Split::Train).ids();
+        let whole =
+            |p: &Vec<f64>| p.len() == ids.len() && p.iter().all(|p| (0.0..=1.0).contains(p));
+        if labels.is_empty() || !labels.iter().all(whole) {
+            return Err(refuse(
+                "the weak labels are not a probability for each row of train",
+            ));
+        }
+        let dir = self.layout.weak_labels_dir();
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(ProblemError::io(&dir))?;
+        }
+        make_dir(&dir, 0o700)?;
+        let mut seeds = 0;
+        for p in labels {
+            seeds += 1;
+            let text = write_weak_labels(&ids, p);
+            files::write_new(&self.layout.weak_labels(seeds), text.as_bytes(), 0o600)?;
+        }
+        let mut about = self.about.clone();
+        about.strong = Some(StrongModel {
+            name: strong,
+            activations: about.activations().to_vec(),
+        });
+        let file = self.layout.about();
+        files::replace(&file, files::to_toml(&file, &about)?.as_bytes(), 0o644)?;
+        self.about = about;
+        let teachers = StoredTeachers { model, seeds };
+        self.store(ProblemManifest {
+            teacher: Some(Teachers::Stored(teachers)),
+            hard,
+            anchors,
+            ..self.manifest.clone()
         })
     }
 
@@ -228,6 +323,17 @@ impl Part {
 /// Weak teachers learn from weak features: the strong model's states of their rows are a luxury.
 pub(crate) fn activations_optional(split: Split) -> bool {
     split == Split::Teacher
+}
+
+/// Reads the labels of one stored teacher.
+pub(crate) fn weak_labels(
+    layout: &Layout,
+    seed: u32,
+    ids: &[RowId],
+) -> Result<Vec<f64>, ProblemError> {
+    let file = layout.weak_labels(seed);
+    let bytes = fs::read(&file).map_err(ProblemError::io(&file))?;
+    read_weak_labels(&bytes, ids).map_err(|error| refuse(&file, error))
 }
 
 pub(crate) fn row_count_fault(

@@ -9,7 +9,9 @@ use crate::table::{Row, write_rows};
 use crate::tensor::{Tensor, encode};
 use crate::vault::{Salt, WEAK_TENSOR, commitment, write_salt};
 use aar_core::id::ProblemId;
-use aar_core::problem::{About, ItemKind, PROBLEM_FORMAT, ProblemManifest, Split, TeacherSpec};
+use aar_core::problem::{
+    About, ItemKind, PROBLEM_FORMAT, ProblemManifest, Split, TeacherSpec, Teachers,
+};
 use aar_core::row::{Label, RowId};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, Permissions};
@@ -166,7 +168,7 @@ fn write_files(layout: &Layout, parts: &ProblemParts) -> Result<(), ProblemError
         rows: BTreeMap::new(),
         duplicates: parts.duplicates,
         shared_groups: 0,
-        teacher: Some(parts.teacher.clone()),
+        teacher: Some(Teachers::Probe(parts.teacher.clone())),
         anchors: BTreeMap::new(),
         commitments: BTreeMap::new(),
     };
@@ -300,7 +302,7 @@ fn open_mode(split: Split) -> u32 {
     if split.is_public() { 0o644 } else { 0o600 }
 }
 
-fn make_dir(dir: &Path, mode: u32) -> Result<(), ProblemError> {
+pub(crate) fn make_dir(dir: &Path, mode: u32) -> Result<(), ProblemError> {
     DirBuilder::new()
         .mode(mode)
         .create(dir)

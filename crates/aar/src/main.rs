@@ -41,6 +41,9 @@ enum Command {
     /// Work with problem directories and the built-in problems
     #[command(subcommand)]
     Problem(problem::Command),
+    /// Run recipes outside of a study, for the problem's owner
+    #[command(subcommand)]
+    Lab(commands::lab::Command),
     /// Let cheating researchers loose on a study, and tell what they gained and who was caught
     Redteam(commands::redteam::Args),
     /// Tell which isolation and limits this machine offers
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Token(args) => commands::token::run(&args),
         Command::Transcript(args) => commands::transcript::run(&args),
         Command::Problem(command) => problem::run(&command),
+        Command::Lab(command) => commands::lab::run(&command),
         Command::Redteam(args) => commands::redteam::run(&args),
         Command::Doctor => doctor::run(),
     };

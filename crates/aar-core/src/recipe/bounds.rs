@@ -1,6 +1,6 @@
 //! What a recipe may hold. Bounds keep every valid recipe within a sandbox's minute.
 
-use super::{Labels, Layers, Loss, Recipe, Refine, StudentKind};
+use super::{FineTune, Labels, Layers, Loss, Recipe, Refine, StudentKind, Tuned};
 use crate::parse::ParseError;
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -56,6 +56,26 @@ fn whole(name: &str, value: usize, low: usize, high: usize) -> Result<(), Recipe
     }
 }
 
+impl FineTune {
+    /// Refuses values that cannot be.
+    ///
+    /// # Errors
+    /// [`RecipeError::Field`] names the first field that is out of bounds.
+    pub fn validate(&self) -> Result<(), RecipeError> {
+        match self.trained {
+            Tuned::Lora { rank } => whole("finetune.trained.rank", rank, 1, 256)?,
+            Tuned::LastLayers { layers } => whole("finetune.trained.layers", layers, 1, 1024)?,
+        }
+        whole("finetune.epochs", self.epochs, 1, 100)?;
+        whole("finetune.batch", self.batch, 1, 1024)?;
+        if self.rate <= 0.0 {
+            return Err(field("finetune.rate", self.rate, "a number above 0"));
+        }
+        real("finetune.rate", self.rate, 0.0, 1.0)?;
+        whole("finetune.max_tokens", self.max_tokens, 16, 1 << 17)
+    }
+}
+
 impl Recipe {
     /// Refuses values that no recipe can have.
     ///
@@ -78,6 +98,9 @@ impl Recipe {
             part.validate(&format!("refine[{index}]"))?;
         }
         self.validate_student()?;
+        if let Some(finetune) = &self.finetune {
+            self.validate_finetune(finetune)?;
+        }
         if let Some(evolve) = self.evolve {
             whole("evolve.steps", evolve.steps, 1, 500)?;
             real("evolve.sigma", evolve.sigma, 0.001, 1.0)?;
@@ -108,6 +131,38 @@ impl Recipe {
             Some(components) => whole("features.components", components, 1, 256),
             None => Ok(()),
         }
+    }
+
+    /// A language model learns labels from texts: parts that work on frozen states have no place.
+    fn validate_finetune(&self, finetune: &FineTune) -> Result<(), RecipeError> {
+        finetune.validate()?;
+        let naive = Self::default();
+        let plain = "nothing: with [finetune] there are no frozen states to work on";
+        for (name, same) in [
+            ("features", self.features == naive.features),
+            ("student", self.student == naive.student),
+            ("evolve", self.evolve.is_none()),
+            ("ensemble", self.ensemble == naive.ensemble),
+            ("predict", self.predict == naive.predict),
+        ] {
+            if !same {
+                return Err(field(name, "a part for frozen states", plain));
+            }
+        }
+        if !matches!(self.labels, Labels::WeakHard {} | Labels::WeakSoft { .. }) {
+            let known = "weak-hard or weak-soft, with [finetune]";
+            return Err(field("labels.kind", "another one", known));
+        }
+        if finetune.zero_shot && (self.labels != naive.labels || !self.refine.is_empty()) {
+            let none = "false beside [labels] or [[refine]]: it replaces weak labels";
+            return Err(field("finetune.zero_shot", true, none));
+        }
+        let known = |part: &Refine| matches!(part, Refine::KeepAbove { .. });
+        if let Some(index) = self.refine.iter().position(|part| !known(part)) {
+            let name = format!("refine[{index}].kind");
+            return Err(field(&name, "another one", "keep-above, with [finetune]"));
+        }
+        Ok(())
     }
 
     fn validate_student(&self) -> Result<(), RecipeError> {

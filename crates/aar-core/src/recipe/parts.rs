@@ -419,3 +419,70 @@ pub struct Prediction {
     /// The dividing line.
     pub threshold: Threshold,
 }
+
+/// Fine-tunes the strong language model itself on the texts of rows. The rest of the recipe says
+/// which labels it learns; features, students and what follows them are for frozen states.
+///
+/// Fixed as in the study: AdamW with betas 0.9 and 0.95, no weight decay, a tenth of the steps to
+/// warm up, then a straight line down to 0.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FineTune {
+    /// What is trained.
+    pub trained: Tuned,
+    /// How a row is written.
+    pub form: TextForm,
+    /// Learn what the model itself answers before any training, made consistent, instead of weak
+    /// labels.
+    pub zero_shot: bool,
+    /// How often every row is seen, 1 to 100.
+    pub epochs: usize,
+    /// Rows of a step, 1 to 1024.
+    pub batch: usize,
+    /// Learning rate after the warm-up, above 0, at most 1.
+    pub rate: f64,
+    /// Most tokens of a row with its label, 16 to 131072; the model's context is a bound too.
+    pub max_tokens: usize,
+}
+
+impl Default for FineTune {
+    /// The study's.
+    fn default() -> Self {
+        Self {
+            trained: Tuned::Lora { rank: 32 },
+            form: TextForm::Plain,
+            zero_shot: false,
+            epochs: 5,
+            batch: 32,
+            rate: 1e-4,
+            max_tokens: 8192,
+        }
+    }
+}
+
+/// Which weights of a language model are trained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Tuned {
+    /// Low-rank adapters of all linear maps, scaled with √rank (alpha = rank, rsLoRA).
+    Lora {
+        /// 1 to 256.
+        rank: usize,
+    },
+    /// All weights of the last blocks.
+    LastLayers {
+        /// How many blocks, at least 1.
+        layers: usize,
+    },
+}
+
+/// How a row is written for a language model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextForm {
+    /// As it is, for base models. Rows that are too long are cut, but keep the label's cue.
+    #[default]
+    Plain,
+    /// By the model's chat template. Rows that are too long are left out.
+    Chat,
+}

@@ -15,3 +15,4 @@ mod import;
 mod parsers;
 mod read;
 mod speed;
+mod teachers;

@@ -1,14 +1,17 @@
 //! One module for each command.
 
+pub(crate) mod anchors;
 pub(crate) mod board;
 pub(crate) mod case;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod estimate;
 pub(crate) mod hub;
+pub(crate) mod lab;
 pub(crate) mod problem;
 pub(crate) mod redteam;
 pub(crate) mod run;
+pub(crate) mod score;
 pub(crate) mod token;
 pub(crate) mod transcript;
 pub(crate) mod verify;

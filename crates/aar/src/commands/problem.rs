@@ -1,6 +1,6 @@
 //! `aar problem`: checking problem directories, figures and rebuilding of the built-in problems.
 
-use super::{say, tell};
+use super::{anchors, say, score, tell};
 use crate::builtin;
 use crate::shipped;
 use aar_core::id::{ProblemId, Seed};
@@ -27,6 +27,11 @@ pub(crate) enum Command {
     /// Make a problem directory from data in the study's layout: train_label.jsonl,
     /// train_unlabel.jsonl and test.jsonl
     Import(ImportArgs),
+    /// Train weak teachers and ceilings on a problem's texts; store the teachers' labels and the
+    /// anchors in the problem
+    Anchors(anchors::Args),
+    /// Score predictions on dev with the problem's labels, as accuracy and PGR; for the owner alone
+    Score(score::Args),
     /// Measure weak teachers, ceiling and the vanilla baseline
     Stats(StatsArgs),
     /// Remake the shipped activations of a built-in problem from the models' weights
@@ -97,6 +102,8 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Import(args) => bring(args),
+        Command::Anchors(args) => anchors::run(args),
+        Command::Score(args) => score::run(args),
         Command::Stats(args) => show_stats(args),
         Command::Build(args) => build(args),
     }

@@ -25,6 +25,7 @@ mod reviews;
 mod secrecy;
 mod shipped;
 mod study;
+mod texts;
 #[path = "../../../aar-referee/tests/it/tiny.rs"]
 mod tiny;
 mod unsafe_run;
