@@ -21,7 +21,7 @@ use std::process::ExitCode;
 /// The subcommands of `aar lab`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a recipe on a problem's train split and predict dev; with [finetune] the strong language
+    /// Run a recipe on a problem's train split and predict dev; with a finetune part the strong language
     /// model itself is trained
     Run(Args),
 }
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Where predictions.jsonl, diagnostics.json and loss.jsonl are written
     #[arg(long)]
     out: PathBuf,
-    /// The student of a recipe with [finetune]: smollm2 or file:PATH; the model of the ceilings
+    /// The student of a recipe that fine-tunes: smollm2 or file:PATH; the model of the ceilings
     #[arg(long, value_name = "MODEL", default_value = "smollm2")]
     strong: ModelSource,
     /// Most train rows, drawn by the seed [default: all]
