@@ -4,7 +4,7 @@
 
 AGENTS is a directory into which the agents were installed, as examples/agents/NAME/study.toml says for /opt/agents.
 Each agent reads the board, runs a shell command, has a method scored, shares a finding and reads one, all through
-its sandbox's two ways out; then the study is verified.
+its sandbox's two ways out, beside an explorer and a model in the built-in loop; then the study is verified.
 """
 
 import json
@@ -19,7 +19,7 @@ KEY = "fake-key-0123456789"
 SETTINGS = """minutes = 1.0
 transfer = []
 replication_seeds = 4
-kind = ["command", "explorer"]
+kind = ["command", "explorer", "llm"]
 """
 PRICES = """default_model = "{model}"
 
@@ -94,6 +94,7 @@ def check(aar, run, home):
     calls = [event for event in events if event["event"] == "model_called"]
     booked = sum(call["microdollars"] for call in calls if call["researcher"] == "r1")
     assert booked == sum(entry["cost"] for entry in entries if entry["what"] == "asked") > 0
+    assert {call["researcher"] for call in calls} == {"r1", "r3"}, calls
     scored = {event["researcher"] for event in events if event["event"] == "evaluation_ended"}
     assert "r1" in scored, scored
     # The key is in no file that the study leaves.
