@@ -8,9 +8,10 @@ use aar_core::row::Item;
 use aar_lab::text::TextError;
 use aar_lab::text::example::{Prompt, Wording, Writer};
 use aar_lab::text::method::targets;
-use aar_lab::text::source::{ModelSource, WeakSource};
+use aar_lab::text::source::{ModelName, WeakSource};
 use aar_lab::text::tuning::{Lengths, probabilities, tune};
 use aar_lab::text::zero_shot::{claims, pairs};
+use aar_models::ModelSource;
 use aar_models::{LanguageModel, Weights};
 use aar_problem::Row;
 use std::fs;
@@ -396,11 +397,13 @@ fn recipes_of_texts_hold_no_parts_for_frozen_states() {
 
 #[test]
 fn models_are_named_and_known_by_their_content() {
-    assert_eq!("smollm2".parse(), Ok(ModelSource::Smollm2));
+    assert_eq!("smollm2".parse(), Ok(ModelName::Smollm2));
+    let source = "hf:Qwen/Qwen3-4B-Base".parse().unwrap();
+    assert_eq!("hf:Qwen/Qwen3-4B-Base".parse(), Ok(ModelName::At(source)));
     assert_eq!("probe:minilm".parse(), Ok(WeakSource::Minilm));
     assert_eq!(
         "layers:8@smollm2".parse(),
-        Ok(WeakSource::Layers(8, ModelSource::Smollm2))
+        Ok(WeakSource::Layers(8, ModelName::Smollm2))
     );
     for bad in [
         "",
@@ -414,7 +417,7 @@ fn models_are_named_and_known_by_their_content() {
     }
     let (one, other) = (checkpoint(), checkpoint());
     let digest = |dir: &TempDir| {
-        let source = ModelSource::File(dir.path().to_owned());
+        let source = ModelName::At(ModelSource::File(dir.path().to_owned()));
         source.digest(&Weights::installed()).unwrap()
     };
     assert_eq!(digest(&one), digest(&other));
@@ -422,7 +425,7 @@ fn models_are_named_and_known_by_their_content() {
     assert_eq!(digest(&one), digest(&other));
     fs::write(other.path().join("chat_template.jinja"), "another").unwrap();
     assert_ne!(digest(&one), digest(&other));
-    let gone = ModelSource::File("no/such/model".into());
+    let gone = ModelName::At(ModelSource::File("no/such/model".into()));
     let said = gone.open(&Weights::installed()).unwrap_err().to_string();
     assert!(
         said.contains("there is no model at no/such/model"),

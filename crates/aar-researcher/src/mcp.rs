@@ -7,7 +7,7 @@
 //! between two requests, so nothing can be taken over and nothing is lost.
 
 use crate::agent::{Desk, Outcome, hub_tools};
-use crate::harness::{Heard, Patient, ToolCall};
+use crate::harness::{Heard, PACE, Patient, ToolCall};
 use crate::llm::ToolInput;
 use aar_hub::Client;
 use axum::Router;
@@ -205,7 +205,7 @@ pub(crate) async fn serve_line(listener: UnixListener, tell: Sender<Heard>) {
                 tokio::spawn(async move {
                     let _free = free;
                     // A line that breaks, or speaks something else, ends.
-                    let (read, write) = Patient::halves(line);
+                    let (read, write) = Patient::halves(line, PACE);
                     let line = AsyncRwTransport::new(read, write).with_max_line_length(MOST_LINE);
                     if let Ok(session) = served.serve(line).await {
                         let _ = session.waiting().await;

@@ -3,7 +3,7 @@
 use super::TextError;
 use super::example::Wording;
 use super::method::drawn;
-use super::source::{ModelSource, WeakSource};
+use super::source::{ModelName, WeakSource};
 use super::tuning::{Hear, Lengths, Step, probabilities, tune};
 use crate::teacher::Teacher;
 use aar_core::digest::Digest;
@@ -32,7 +32,7 @@ pub struct AnchorPlan {
     /// The weak model.
     pub weak: WeakSource,
     /// The strong model.
-    pub strong: ModelSource,
+    pub strong: ModelName,
     /// Seeds 1 to so many.
     pub seeds: u32,
     /// How the weak model is fine-tuned; a probe needs none of it.
@@ -206,7 +206,7 @@ impl AnchorPlan {
 /// A model that is fine-tuned on true labels of one split and asked about the rows of others.
 #[derive(Clone, Copy)]
 struct Lesson<'a> {
-    model: &'a ModelSource,
+    model: &'a ModelName,
     tuning: &'a FineTune,
     from: Split,
     /// Most rows of it.

@@ -2,7 +2,7 @@
 
 use super::TextError;
 use super::example::Wording;
-use super::source::ModelSource;
+use super::source::ModelName;
 use super::tuning::{Hear, Lengths, probabilities, tune};
 use super::zero_shot;
 use crate::numeric::random::{permutation, stream};
@@ -52,7 +52,7 @@ pub struct TextDiagnostics {
 #[derive(Clone, Debug)]
 pub struct TextRun {
     /// The strong model.
-    pub student: ModelSource,
+    pub student: ModelName,
     /// Where installed weights are.
     pub weights: Weights,
     /// Draws rows, their order and new adapters.

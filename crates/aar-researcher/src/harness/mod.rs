@@ -9,7 +9,7 @@ mod policy;
 mod proxy;
 mod record;
 
-pub(crate) use patient::Patient;
+pub(crate) use patient::{PACE, Patient};
 
 use crate::agent::{Allowance, ModelCall, Outcome, What};
 use crate::llm::{Card, Endpoint, ToolInput};

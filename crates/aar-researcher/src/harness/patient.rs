@@ -12,16 +12,28 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Messages that may come at once.
-const BURST: u32 = 100;
-/// The pause after each further one.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long an answer waits to be read.
-const UNREAD: Duration = Duration::from_secs(60);
+/// How patient a line is.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// Messages that may come at once.
+    burst: u32,
+    /// The pause after each further one.
+    pause: Duration,
+    /// How long an answer waits to be read.
+    unread: Duration,
+}
+
+/// How patient lines out of sandboxes are.
+pub(crate) const PACE: Pace = Pace {
+    burst: 100,
+    pause: Duration::from_millis(50),
+    unread: Duration::from_secs(60),
+};
 
 /// One half of a line.
 pub(crate) struct Patient<T> {
     half: T,
+    pace: Pace,
     /// When the next message may come, or the next part is given up.
     alarm: Pin<Box<Sleep>>,
     /// Messages that may come before the next pause; for what is written, whether something waits.
@@ -30,16 +42,21 @@ pub(crate) struct Patient<T> {
 
 impl Patient<()> {
     /// The two halves of a line.
-    pub(crate) fn halves(line: UnixStream) -> (Patient<OwnedReadHalf>, Patient<OwnedWriteHalf>) {
+    pub(crate) fn halves(
+        line: UnixStream,
+        pace: Pace,
+    ) -> (Patient<OwnedReadHalf>, Patient<OwnedWriteHalf>) {
         let (read, write) = line.into_split();
-        let alarm = || Box::pin(sleep(PAUSE));
+        let alarm = || Box::pin(sleep(pace.pause));
         let read = Patient {
             half: read,
+            pace,
             alarm: alarm(),
-            left: BURST,
+            left: pace.burst,
         };
         let write = Patient {
             half: write,
+            pace,
             alarm: alarm(),
             left: 0,
         };
@@ -66,7 +83,7 @@ impl AsyncRead for Patient<OwnedReadHalf> {
         buffer.put_slice(part.filled());
         let messages = u32::try_from(messages).unwrap_or(u32::MAX);
         if messages >= self.left {
-            let pause = PAUSE * (messages - self.left + 1);
+            let pause = self.pace.pause * (messages - self.left + 1);
             self.alarm.as_mut().reset(Instant::now() + pause);
         }
         self.left = self.left.saturating_sub(messages);
@@ -87,7 +104,8 @@ impl Patient<OwnedWriteHalf> {
         }
         if self.left == 0 {
             self.left = 1;
-            self.alarm.as_mut().reset(Instant::now() + UNREAD);
+            let given_up = Instant::now() + self.pace.unread;
+            self.alarm.as_mut().reset(given_up);
         }
         ready!(self.alarm.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -117,37 +135,43 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn runtime() -> tokio::runtime::Runtime {
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        { runtime }.enable_all().start_paused(true).build().unwrap()
+    const QUICK: Pace = Pace {
+        burst: 10,
+        pause: Duration::from_millis(1),
+        unread: Duration::from_millis(50),
+    };
+
+    fn run(test: impl Future<Output = ()>) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(test);
     }
 
     #[test]
     fn messages_come_no_faster_than_they_may() {
-        runtime().block_on(async {
+        run(async {
             let (near, mut far) = UnixStream::pair().unwrap();
-            let (mut read, _write) = Patient::halves(near);
+            let (mut read, _write) = Patient::halves(near, QUICK);
             let begun = Instant::now();
-            far.write_all(&b"x\n".repeat(BURST as usize + 100))
-                .await
-                .unwrap();
+            far.write_all(&b"x\n".repeat(110)).await.unwrap();
             far.shutdown().await.unwrap();
             let mut all = Vec::new();
             read.read_to_end(&mut all).await.unwrap();
-            assert_eq!(all.len(), 2 * (BURST as usize + 100));
-            assert!(begun.elapsed() >= 100 * PAUSE, "{:?}", begun.elapsed());
+            assert_eq!(all.len(), 220);
+            assert!(
+                begun.elapsed() >= 100 * QUICK.pause,
+                "{:?}",
+                begun.elapsed()
+            );
         });
     }
 
     #[test]
     fn a_line_that_nobody_reads_is_given_up() {
-        runtime().block_on(async {
+        run(async {
             let (near, far) = UnixStream::pair().unwrap();
-            let (_read, mut write) = Patient::halves(near);
-            let begun = Instant::now();
+            let (_read, mut write) = Patient::halves(near, QUICK);
             let error = write.write_all(&[0; 16 << 20]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-            assert!(begun.elapsed() >= UNREAD);
             drop(far);
         });
     }

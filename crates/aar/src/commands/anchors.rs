@@ -4,7 +4,7 @@ use super::{say, tell};
 use crate::shipped;
 use aar_core::recipe::{FineTune, TextForm, Tuned};
 use aar_lab::text::anchors::{AnchorPlan, Measured, Role, measure};
-use aar_lab::text::source::{ModelSource, WeakSource};
+use aar_lab::text::source::{ModelName, WeakSource};
 use aar_lab::text::tuning::Step;
 use aar_problem::{Problem, check};
 use aar_stats::Estimate;
@@ -20,13 +20,13 @@ const EVERY: Duration = Duration::from_secs(15);
 pub(crate) struct Args {
     /// The problem directory
     dir: PathBuf,
-    /// The weak model: smollm2, file:PATH, probe:minilm, or layers:K@smollm2 for a probe on the
+    /// The weak model: as for --strong, or probe:minilm, or layers:K@smollm2 for a probe on the
     /// first K blocks
     #[arg(long, value_name = "MODEL")]
     weak: WeakSource,
-    /// The strong model: smollm2, or file:PATH of a directory or a .gguf file
+    /// The strong model: smollm2; file:PATH of a directory or a .gguf file; hf:OWNER/NAME[@REVISION]
     #[arg(long, value_name = "MODEL")]
-    strong: ModelSource,
+    strong: ModelName,
     /// Teachers and ceilings of seeds 1 to N are trained
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     seeds: u32,

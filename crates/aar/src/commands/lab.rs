@@ -9,7 +9,7 @@ use aar_core::recipe::Recipe;
 use aar_lab::experiment::{self, Task};
 use aar_lab::teacher::Teacher;
 use aar_lab::text::method::{TextRun, TextTask};
-use aar_lab::text::{method, source::ModelSource};
+use aar_lab::text::{method, source::ModelName};
 use aar_problem::{MethodView, Problem, Table, write_predictions};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     out: PathBuf,
     /// The student of a recipe that fine-tunes: smollm2 or file:PATH; the model of the ceilings
     #[arg(long, value_name = "MODEL", default_value = "smollm2")]
-    strong: ModelSource,
+    strong: ModelName,
     /// Most train rows, drawn by the seed [default: all]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..))]
     rows: Option<u32>,
