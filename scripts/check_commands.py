@@ -64,6 +64,7 @@ def study(name, home, aar, provider, installed):
             if file.is_file():
                 text = file.read_text().replace("/opt/agents", installed)
                 text = text.replace(named, model).replace('kind = "command"\n', SETTINGS)
+                text = text.replace("researchers = 2", "researchers = 3")
                 llm = f'[llm]\nprices = "prices.toml"\nkey_file = "key"\nbase_url = "{url}"'
                 target = home / file.relative_to(example)
                 target.parent.mkdir(parents=True, exist_ok=True)
