@@ -194,10 +194,14 @@ async fn answer(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         let why = format!("a request has at most {MOST_ASKED} bytes and comes within {UNREAD:?}");
         return proxy.refuse(413, "request_too_large", why);
     };
-    let Ok(_reading) = READING.acquire().await else {
-        return proxy.refuse(503, "api_error", "it is closing".to_owned());
+    let judged = {
+        // Given back before the provider is waited for.
+        let Ok(_reading) = READING.acquire().await else {
+            return proxy.refuse(503, "api_error", "it is closing".to_owned());
+        };
+        proxy.policy.judge(api, &body)
     };
-    let passage = match proxy.policy.judge(api, &body) {
+    let passage = match judged {
         Ok(passage) => passage,
         Err(why) => return proxy.refuse(400, "invalid_request_error", why),
     };
