@@ -8,6 +8,7 @@ pub(crate) mod complexity;
 pub(crate) mod diversity;
 pub(crate) mod forest;
 pub(crate) mod scatter;
+mod time;
 
 use maud::{Markup, html};
 

@@ -1,12 +1,11 @@
 //! Complexity of ideas over time, and below it the highest dev PGR so far.
 
-use super::{Anchor, Mark, Scale, WIDTH, figure, label, line, mark, px, whisker_y};
+use super::time::{self, LEFT, RIGHT, path};
+use super::{Anchor, Mark, Scale, figure, label, line, mark, whisker_y};
 use crate::diversity::Bin;
 use crate::text::number;
 use maud::{Markup, html};
 
-const LEFT: f64 = 176.0;
-const RIGHT: f64 = WIDTH - 60.0;
 const TOP: f64 = 12.0;
 const PANEL: f64 = 110.0;
 const GAP: f64 = 24.0;
@@ -15,14 +14,6 @@ const GAP: f64 = 24.0;
 pub(crate) fn plot(bins: &[Bin], caption: &Markup) -> Markup {
     let second = TOP + PANEL + GAP;
     let bottom = second + PANEL;
-    let end = bins.last().map_or(0, |bin| bin.to) as f64 / 60_000.0;
-    let (unit, end) = if end > 180.0 {
-        ("hours", end / 60.0)
-    } else {
-        ("minutes", end)
-    };
-    let x = Scale::new(0.0, end, LEFT, RIGHT);
-    let (ticks, digits) = x.ticks(8);
     let complexity = Scale::new(1.0, 10.0, TOP + PANEL, TOP);
     let told = bins.iter().filter_map(|bin| bin.best_dev);
     let pgr = Scale::over(told, (-1.0, 2.0), (bottom, second));
@@ -36,7 +27,7 @@ pub(crate) fn plot(bins: &[Bin], caption: &Markup) -> Markup {
         (axis(&complexity, &[1.0, 4.0, 7.0, 10.0], 0))
         (label("heading", Anchor::Start, 0.0, TOP + 40.0, "Complexity of ideas"))
         (label("tick", Anchor::Start, 0.0, TOP + 56.0, "1 to 10, 90 % interval"))
-        path class="steps" d=(path(&means)) {}
+        path class="steps" d=(path(means.iter().copied())) {}
         @for (bin, point) in bins.iter().zip(&means) {
             @if let (Some(mean), Some((x, y))) = (bin.complexity, point) {
                 @let note = format!("{} over {} findings", number(mean.value, 2), bin.ideas);
@@ -47,18 +38,13 @@ pub(crate) fn plot(bins: &[Bin], caption: &Markup) -> Markup {
         @let (levels, decimals) = pgr.ticks(4);
         (axis(&pgr, &levels, decimals))
         (label("heading", Anchor::Start, 0.0, second + 40.0, "Best dev PGR so far"))
-        path class="steps" d=(path(&best)) {}
+        path class="steps" d=(path(best.iter().copied())) {}
         @for (bin, point) in bins.iter().zip(&best) {
             @if let (Some(value), Some((x, y))) = (bin.best_dev, point) {
                 (mark(Mark::Square, *x, *y, "study", &number(value, 2)))
             }
         }
-        @for &tick in &ticks {
-            (line("grid", (x.at(tick), bottom), (x.at(tick), bottom + 5.0)))
-            (label("tick", Anchor::Middle, x.at(tick), bottom + 19.0, &number(tick, digits)))
-        }
-        (label("axis", Anchor::Middle, (LEFT + RIGHT) / 2.0, bottom + 38.0,
-            &format!("{unit} since the first researcher joined")))
+        (time::axis(bins, bottom))
     };
     let known = bins.iter().filter(|bin| bin.complexity.is_some()).count();
     let description = format!(
@@ -97,18 +83,4 @@ fn points(
         value(bin).map(|value| (LEFT + width * (place as f64 + 0.5), scale.at(value)))
     };
     bins.iter().enumerate().map(place).collect()
-}
-
-/// Neighbouring points joined; a stretch without a point leaves a gap.
-fn path(points: &[Option<(f64, f64)>]) -> String {
-    let mut path = String::new();
-    let mut joined = false;
-    for point in points {
-        if let Some((x, y)) = point {
-            let step = if joined { 'L' } else { 'M' };
-            path.push_str(&format!("{step}{} {}", px(*x), px(*y)));
-        }
-        joined = point.is_some();
-    }
-    path
 }

@@ -3,14 +3,13 @@
 //! Eleven families would need eleven colours in stacked bars; a strip of bars for each family says
 //! the same in one colour, with its name beside it.
 
+use super::time::{self, LEFT, RIGHT};
 use super::{Anchor, Mark, Scale, WIDTH, figure, label, line, mark, px, whisker_y};
 use crate::diversity::{Bin, FEWEST_AGENTS};
 use crate::text::number;
 use aar_core::family::Family;
 use maud::{Markup, html};
 
-const LEFT: f64 = 176.0;
-const RIGHT: f64 = WIDTH - 60.0;
 const TOP: f64 = 12.0;
 const PANEL: f64 = 132.0;
 const STRIP: f64 = 26.0;
@@ -22,14 +21,6 @@ pub(crate) fn plot(bins: &[Bin], caption: &Markup) -> Markup {
         .collect();
     let strips = TOP + PANEL + 42.0;
     let bottom = strips + STRIP * seen.len() as f64;
-    let end = bins.last().map_or(0, |bin| bin.to) as f64 / 60_000.0;
-    let (unit, end) = if end > 180.0 {
-        ("hours", end / 60.0)
-    } else {
-        ("minutes", end)
-    };
-    let x = Scale::new(0.0, end, LEFT, RIGHT);
-    let (ticks, digits) = x.ticks(8);
     let body = html! {
         (entropy(bins))
         (label("heading", Anchor::Start, 0.0, strips, "Evaluations by family"))
@@ -37,12 +28,7 @@ pub(crate) fn plot(bins: &[Bin], caption: &Markup) -> Markup {
         @for (strip, &family) in seen.iter().enumerate() {
             (bars(bins, &seen, family, strips + STRIP * (strip as f64 + 1.0)))
         }
-        @for &tick in &ticks {
-            (line("grid", (x.at(tick), bottom), (x.at(tick), bottom + 5.0)))
-            (label("tick", Anchor::Middle, x.at(tick), bottom + 19.0, &number(tick, digits)))
-        }
-        (label("axis", Anchor::Middle, (LEFT + RIGHT) / 2.0, bottom + 38.0,
-            &format!("{unit} since the first researcher joined")))
+        (time::axis(bins, bottom))
     };
     let known = bins.iter().filter(|bin| bin.entropy.is_some()).count();
     let description = format!(
@@ -79,20 +65,11 @@ fn entropy(bins: &[Bin]) -> Markup {
         let (from, to) = edges(bins, place);
         (from + to) / 2.0
     };
-    // Neighbouring points are joined; a stretch without a point leaves a gap.
-    let mut path = String::new();
-    let mut joined = false;
-    for (place, bin) in bins.iter().enumerate() {
-        if let Some(entropy) = bin.entropy {
-            let step = if joined { 'L' } else { 'M' };
-            path.push_str(&format!(
-                "{step}{} {}",
-                px(centre(place)),
-                px(y.at(entropy.value))
-            ));
-        }
-        joined = bin.entropy.is_some();
-    }
+    let points = bins.iter().enumerate().map(|(place, bin)| {
+        let entropy = bin.entropy.as_ref()?;
+        Some((centre(place), y.at(entropy.value)))
+    });
+    let path = time::path(points);
     html! {
         @for tick in [0.0, 1.0, 2.0, 3.0].into_iter().filter(|tick| y.holds(*tick)) {
             (line("grid", (LEFT, y.at(tick)), (RIGHT, y.at(tick))))
