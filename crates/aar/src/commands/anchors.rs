@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// first K blocks
     #[arg(long, value_name = "MODEL")]
     weak: WeakSource,
-    /// The strong model: smollm2; file:PATH of a directory or a .gguf file; hf:OWNER/NAME[@REVISION]
+    /// The strong model: smollm2; file:PATH of a directory or a .gguf file; hf:OWNER/NAME, hf:OWNER/NAME@REVISION
     #[arg(long, value_name = "MODEL")]
     strong: ModelName,
     /// Teachers and ceilings of seeds 1 to N are trained
