@@ -180,7 +180,7 @@ fn a_long_row_is_cut_and_keeps_the_cue() {
 
 #[test]
 fn a_chat_form_goes_through_the_template_and_leaves_long_rows_out() {
-    let model = model();
+    let mut model = model();
     let writer = Writer::new(&model, Wording::label(ItemKind::Pair), TextForm::Chat, 200).unwrap();
     let prompt = writer.prompt(&pair("hi", "a", "b")).unwrap();
     let said = model.tokenizer.decode(prompt.tokens().unwrap()).unwrap();
@@ -199,7 +199,7 @@ fn a_chat_form_goes_through_the_template_and_leaves_long_rows_out() {
         ..FineTune::default()
     };
     let (p, lengths) = probabilities(
-        &model,
+        &mut model,
         Wording::label(ItemKind::Pair),
         &[&long],
         &settings,
@@ -283,8 +283,14 @@ fn learnt(trained: Tuned) -> (Vec<f64>, f64) {
     assert_eq!(curve.len(), 150);
     assert!(curve[149].loss < 0.3 * curve[0].loss, "{curve:?}");
     let items: Vec<&Item> = held_out.iter().map(|(item, _)| item).collect();
-    let (p, lengths) =
-        probabilities(&model, Wording::label(kind), &items, &settings, &mut |_| ()).unwrap();
+    let (p, lengths) = probabilities(
+        &mut model,
+        Wording::label(kind),
+        &items,
+        &settings,
+        &mut |_| (),
+    )
+    .unwrap();
     assert_eq!(lengths, Lengths::default());
     let right = p
         .iter()
@@ -326,7 +332,7 @@ fn a_rate_that_is_too_high_is_said_with_its_step() {
     assert!(failed.to_string().starts_with("step 1 "), "{failed}");
     let item = claim("a", "b");
     let said = probabilities(
-        &model,
+        &mut model,
         Wording::label(kind),
         &[&item],
         &settings,

@@ -4,16 +4,17 @@ use std::path::Path;
 
 use crate::chat::{ChatTemplate, Message, Turn};
 use crate::decoder::Decoder;
+use crate::engine::Engine;
 use crate::error::ModelError;
 use crate::generate::{Sample, Sampling};
 use crate::gguf::Gguf;
 use crate::tokenize::Tokenizer;
 
-/// A pretrained language model.
+/// A pretrained language model, run by an engine.
 #[derive(Debug)]
-pub struct LanguageModel {
-    /// The weights.
-    pub decoder: Decoder,
+pub struct LanguageModel<E = Decoder> {
+    /// The weights, in the engine's hands.
+    pub decoder: E,
     /// Texts to tokens and back.
     pub tokenizer: Tokenizer,
     /// How conversations are written, if the model's files say it.
@@ -59,6 +60,20 @@ impl LanguageModel {
         }
         Ok(model)
     }
+}
+
+impl<E: Engine> LanguageModel<E> {
+    /// The same model, run by an engine that is chosen at run time.
+    pub fn boxed<'a>(self) -> LanguageModel<Box<dyn Engine + 'a>>
+    where
+        E: 'a,
+    {
+        LanguageModel {
+            decoder: Box::new(self.decoder),
+            tokenizer: self.tokenizer,
+            chat: self.chat,
+        }
+    }
 
     /// Tokens of a conversation by the model's chat template. What looks like a special token in a message is text: nobody
     /// who writes a message can end a turn or begin one.
@@ -80,7 +95,7 @@ impl LanguageModel {
     /// # Errors
     /// As for [`Decoder::generate`], or if tokens cannot be put into a text.
     pub fn generate(
-        &self,
+        &mut self,
         prompts: &[Vec<u32>],
         sampling: &Sampling,
         stops: &[String],
@@ -90,10 +105,10 @@ impl LanguageModel {
             let stops = stops.iter().filter(|stop| !stop.is_empty());
             stops.filter_map(|stop| text.find(stop.as_str())).min()
         };
+        let tokenizer = &self.tokenizer;
         let stop = |tokens: &[u32]| {
             !stops.is_empty()
-                && self
-                    .tokenizer
+                && tokenizer
                     .decode(tokens)
                     .is_ok_and(|text| found(&text).is_some())
         };
@@ -101,7 +116,7 @@ impl LanguageModel {
         samples
             .into_iter()
             .map(|sample| {
-                let mut text = self.tokenizer.decode(&sample.tokens)?;
+                let mut text = tokenizer.decode(&sample.tokens)?;
                 if let Some(at) = found(&text) {
                     text.truncate(at);
                 }

@@ -91,7 +91,7 @@ fn smollm2_says_what_it_says_in_transformers() {
     let path = weights
         .smollm2()
         .unwrap_or_else(|e| panic!("AAR_WEIGHTS: {e}"));
-    let model = LanguageModel::open(&path).unwrap_or_else(|e| panic!("AAR_WEIGHTS: {e}"));
+    let mut model = LanguageModel::open(&path).unwrap_or_else(|e| panic!("AAR_WEIGHTS: {e}"));
     let text = std::fs::read_to_string(support::fixture("smollm2_head.json")).expect("fixture");
     let prompts: Vec<Prompt> = serde_json::from_str(&text).expect("fixture is valid");
     let mut worst = 0.0_f64;
@@ -143,7 +143,7 @@ fn smollm2_takes_part_in_a_conversation() {
     let path = weights
         .smollm2()
         .unwrap_or_else(|e| panic!("AAR_WEIGHTS: {e}"));
-    let model = LanguageModel::open(&path).unwrap_or_else(|e| panic!("AAR_WEIGHTS: {e}"));
+    let mut model = LanguageModel::open(&path).unwrap_or_else(|e| panic!("AAR_WEIGHTS: {e}"));
     let messages = [Message {
         role: "user".into(),
         content: "What is the capital of France?".into(),

@@ -195,7 +195,8 @@ impl AnchorPlan {
         for &split in asked {
             let rows = &problem.table(split).rows;
             let items: Vec<&Item> = rows.iter().map(|row| &row.item).collect();
-            let (said, asked) = probabilities(&model, Wording::label(kind), &items, tuning, hear)?;
+            let (said, asked) =
+                probabilities(&mut model, Wording::label(kind), &items, tuning, hear)?;
             lengths = lengths.plus(asked);
             p.insert(split, said);
         }

@@ -5,7 +5,7 @@ use aar_core::problem::ItemKind;
 use aar_core::recipe::TextForm;
 use aar_core::row::Item;
 use aar_models::train::{Among, Target};
-use aar_models::{LanguageModel, Message, Sequence, Turn};
+use aar_models::{Engine, LanguageModel, Message, Sequence, Turn};
 
 /// What follows a row's fields, and what the model may answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,8 +95,8 @@ pub struct Example {
 
 /// Writes rows in one wording for one model.
 #[derive(Debug)]
-pub struct Writer<'a> {
-    model: &'a LanguageModel,
+pub struct Writer<'a, E> {
+    model: &'a LanguageModel<E>,
     wording: Wording,
     form: TextForm,
     /// Most tokens of a row, its label and the end token.
@@ -106,14 +106,14 @@ pub struct Writer<'a> {
     cue: Vec<u32>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a, E: Engine> Writer<'a, E> {
     /// A writer for `model`; a row has at most `max_tokens` tokens and fits the model's context.
     ///
     /// # Errors
     /// If the tokenizer begins both labels with the same token, the model has no end token, or a
     /// chat form is asked of a model without a template.
     pub fn new(
-        model: &'a LanguageModel,
+        model: &'a LanguageModel<E>,
         wording: Wording,
         form: TextForm,
         max_tokens: usize,

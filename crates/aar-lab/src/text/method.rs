@@ -1,17 +1,17 @@
 //! A recipe with `[finetune]`: which labels the strong model learns, and the run itself.
 
-use super::TextError;
 use super::example::Wording;
 use super::source::ModelName;
 use super::tuning::{Hear, Lengths, probabilities, tune};
 use super::zero_shot;
+use super::{Model, TextError};
 use crate::numeric::random::{permutation, stream};
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
 use aar_core::recipe::{FineTune, Labels, Recipe, Refine};
 use aar_core::row::{Item, Label};
+use aar_models::Weights;
 use aar_models::train::Record;
-use aar_models::{LanguageModel, Weights};
 use aar_problem::Row;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -111,7 +111,7 @@ pub fn targets(recipe: &Recipe, weak: &[f64], drawn: &[usize]) -> Vec<(usize, f6
 
 /// Labels that the model itself gives to the drawn rows, before it is trained.
 fn elicited<'a>(
-    model: &LanguageModel,
+    model: &mut Model,
     finetune: &FineTune,
     task: TextTask<'a>,
     drawn: &[usize],
@@ -159,7 +159,7 @@ pub fn run(
     let mut model = how.student.open(&how.weights)?;
     let mut lengths = Lengths::default();
     let kept = if finetune.zero_shot {
-        elicited(&model, finetune, task, &drawn, &mut lengths, hear)?
+        elicited(&mut model, finetune, task, &drawn, &mut lengths, hear)?
     } else {
         let kept = targets(recipe, task.weak, &drawn).into_iter();
         kept.map(|(row, p)| (Cow::Borrowed(&task.train[row].item), p))
@@ -180,7 +180,7 @@ pub fn run(
     let (curve, trained) = tune(&mut model, task.kind, &rows, finetune, seed, None, hear)?;
     let items: Vec<&Item> = task.predict.iter().map(|row| &row.item).collect();
     let wording = Wording::label(task.kind);
-    let (p, asked) = probabilities(&model, wording, &items, finetune, hear)?;
+    let (p, asked) = probabilities(&mut model, wording, &items, finetune, hear)?;
     let share = |ones: usize, all: usize| ones as f64 / all.max(1) as f64;
     let diagnostics = TextDiagnostics {
         train_rows: drawn.len(),

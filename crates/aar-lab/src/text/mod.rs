@@ -13,3 +13,6 @@ pub mod tuning;
 pub mod zero_shot;
 
 pub use error::TextError;
+
+/// A language model, run by whichever engine was chosen.
+pub type Model = aar_models::LanguageModel<Box<dyn aar_models::Engine>>;

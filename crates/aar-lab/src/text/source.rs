@@ -1,6 +1,6 @@
 //! Which models there are, how they are named on a command line, and what identifies them.
 
-use super::TextError;
+use super::{Model, TextError};
 use aar_core::digest::Digest;
 use aar_models::{
     Embedder, Gguf, Hub, LanguageModel, ModelError, ModelSource, Pooling, SMOLLM2_SHA256, Tap,
@@ -111,8 +111,8 @@ impl ModelName {
     ///
     /// # Errors
     /// If it is not there or cannot be fetched, is damaged, not of a kind that is run, or not SmolLM2's known weights.
-    pub fn open(&self, weights: &Weights) -> Result<LanguageModel, TextError> {
-        Ok(LanguageModel::open(&self.path(weights)?)?)
+    pub fn open(&self, weights: &Weights) -> Result<Model, TextError> {
+        Ok(LanguageModel::open(&self.path(weights)?)?.boxed())
     }
 
     /// What identifies the model's content: of a directory, the names and bytes of all files that

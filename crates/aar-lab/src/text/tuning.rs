@@ -9,7 +9,7 @@ use aar_core::row::Item;
 use aar_models::train::{
     AdamW, Fall, Keep, Plan, Progress, Record, Schedule, Trained, cross_entropy, train,
 };
-use aar_models::{Decoder, LanguageModel, Lora, Projection, Sequence};
+use aar_models::{Engine, LanguageModel, Lora, Projection, Sequence};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -46,8 +46,8 @@ pub enum Step<'a> {
 ///
 /// # Errors
 /// If nothing is left to train on, or training fails: too little memory, a loss that is not finite.
-pub fn tune(
-    model: &mut LanguageModel,
+pub fn tune<E: Engine>(
+    model: &mut LanguageModel<E>,
     kind: ItemKind,
     rows: &[(&Item, f64)],
     settings: &FineTune,
@@ -135,8 +135,8 @@ pub fn tune(
 ///
 /// # Errors
 /// If a text cannot be written as tokens, or a probability is not a number.
-pub fn probabilities(
-    model: &LanguageModel,
+pub fn probabilities<E: Engine>(
+    model: &mut LanguageModel<E>,
     wording: Wording,
     items: &[&Item],
     settings: &FineTune,
@@ -193,11 +193,11 @@ impl Lengths {
 
 /// The plan with a bound on memory, where it needs one. The bound is part of what a checkpoint is
 /// for, so it must not change with every byte that other programs use.
-fn fitted(plan: Plan, decoder: &Decoder, sequences: &[Sequence]) -> Plan {
-    let needs = plan.memory(decoder, sequences);
-    let Some(allowed) = available().map(|free| free + needs.weights) else {
+fn fitted(plan: Plan, engine: &dyn Engine, sequences: &[Sequence]) -> Plan {
+    let Some((needs, free)) = engine.memory(&plan, sequences).zip(available()) else {
         return plan;
     };
+    let allowed = free + needs.weights;
     let memory = if needs.total() <= allowed {
         None
     } else if needs.total() - needs.states <= allowed {

@@ -8,40 +8,76 @@ use sha2::{Digest, Sha256};
 
 use super::{Plan, Record, TrainError};
 use crate::decoder::{Decoder, Parameters};
+use crate::engine::Training;
 use crate::error::ModelError;
 use crate::safetensors::{Checkpoint, write};
 use crate::sequence::Sequence;
 
 /// Numbers of each weight that the fingerprint looks at.
 const SAMPLE: usize = 4096;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// What a run has learned and where it stands.
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) first: Parameters,
-    pub(super) second: Parameters,
+/// Where a run stands; what it has learned lies beside it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Note {
+    version: u32,
+    /// Of the run that wrote it.
+    fingerprint: String,
     /// One record for each step that is done.
     pub(super) curve: Vec<Record>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Note {
-    version: u32,
-    /// Of the run that wrote it.
-    fingerprint: String,
-    curve: Vec<Record>,
+impl Note {
+    pub(super) fn new(fingerprint: &str, curve: &[Record]) -> Self {
+        Self {
+            version: VERSION,
+            fingerprint: fingerprint.to_owned(),
+            curve: curve.to_owned(),
+        }
+    }
+
+    pub(super) fn text(&self, path: &Path) -> Result<String, ModelError> {
+        serde_json::to_string(self).map_err(|e| ModelError::format(path, e.to_string()))
+    }
+
+    /// The note in a file, if there is one. That of another run is refused.
+    pub(super) fn read(path: &Path, fingerprint: &str) -> Result<Option<Self>, TrainError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let file = Checkpoint::open(path)?;
+        let note: Self = serde_json::from_str(file.note().unwrap_or_default())
+            .map_err(|e| ModelError::format(path, format!("not a checkpoint of a run: {e}")))?;
+        if (note.version, note.fingerprint.as_str()) != (VERSION, fingerprint) {
+            return Err(TrainError::Foreign {
+                path: path.to_owned(),
+            });
+        }
+        Ok(Some(note))
+    }
 }
 
-/// What a run is: its plan, its sequences and a sample of the weights that it begins with.
+/// What a run is: its plan, its sequences and the weights that it begins with.
 pub(super) fn fingerprint(
-    decoder: &mut Decoder,
+    training: &mut dyn Training,
     sequences: &[Sequence],
     plan: &Plan,
 ) -> Result<String, TrainError> {
+    let weights = training.fingerprint()?;
+    let engine = training.engine();
+    let told = (engine.name(), plan, engine.config(), sequences, weights);
+    let told = serde_json::to_vec(&told).map_err(|e| TrainError::Plan(e.to_string()))?;
+    Ok(hexadecimal(Sha256::digest(told)))
+}
+
+fn hexadecimal(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A hash of the adapters' form and a sample of the weights.
+pub(super) fn sample(decoder: &mut Decoder) -> String {
     let mut hash = Sha256::new();
-    let told = serde_json::to_vec(&(plan, &decoder.config, decoder.lora(), sequences));
-    hash.update(told.map_err(|e| TrainError::Plan(e.to_string()))?);
+    hash.update(format!("{:?}", decoder.lora()));
     for parameter in decoder.parameters.each() {
         let numbers = &parameter.data;
         for value in numbers
@@ -51,25 +87,19 @@ pub(super) fn fingerprint(
             hash.update(value.to_le_bytes());
         }
     }
-    let bytes = hash.finalize();
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    hexadecimal(hash.finalize())
 }
 
 /// Writes the state in place of an older one.
 pub(super) fn save(
     path: &Path,
-    fingerprint: &str,
+    note: String,
     decoder: &mut Decoder,
-    state: &mut State,
+    first: &mut Parameters,
+    second: &mut Parameters,
 ) -> Result<(), ModelError> {
-    let note = Note {
-        version: VERSION,
-        fingerprint: fingerprint.to_owned(),
-        curve: state.curve.clone(),
-    };
-    let note = serde_json::to_string(&note).map_err(|e| ModelError::format(path, e.to_string()))?;
     let mut tensors = Vec::new();
-    let moments = state.first.each().zip(state.second.each());
+    let moments = first.each().zip(second.each());
     for (weight, (first, second)) in decoder.parameters.each().zip(moments) {
         if !first.is_trained() {
             continue;
@@ -84,29 +114,16 @@ pub(super) fn save(
     write(path, tensors, Some(note))
 }
 
-/// Reads a state, if there is one, into a decoder and a state of the same form. Nothing changes if it is not whole or of
-/// another run.
+/// Reads a state into a decoder and moments of the same form. Nothing changes if it is not whole.
 pub(super) fn load(
     path: &Path,
-    fingerprint: &str,
     decoder: &mut Decoder,
-    state: &mut State,
-) -> Result<(), TrainError> {
-    if !path.exists() {
-        return Ok(());
-    }
+    first: &mut Parameters,
+    second: &mut Parameters,
+) -> Result<(), ModelError> {
     let file = Checkpoint::open(path)?;
-    let damaged = |what: String| TrainError::from(ModelError::format(path, what));
-    let note = file.note().unwrap_or_default();
-    let note: Note = serde_json::from_str(note)
-        .map_err(|e| damaged(format!("not a checkpoint of a run: {e}")))?;
-    if (note.version, note.fingerprint.as_str()) != (VERSION, fingerprint) {
-        return Err(TrainError::Foreign {
-            path: path.to_owned(),
-        });
-    }
     let mut read = Vec::new();
-    let moments = state.first.each().zip(state.second.each());
+    let moments = first.each().zip(second.each());
     for (weight, (first, second)) in decoder.parameters.each().zip(moments) {
         if !first.is_trained() {
             continue;
@@ -123,6 +140,5 @@ pub(super) fn load(
     for (parameter, numbers) in read {
         parameter.data = numbers;
     }
-    state.curve = note.curve;
     Ok(())
 }

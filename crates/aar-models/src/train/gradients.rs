@@ -1,6 +1,7 @@
 //! Gradients by name: to look at, and to compare with another framework's.
 
-use super::{Engine, Loss, TrainError, Trained, memory};
+use super::native::Passes;
+use super::{Loss, TrainError, Trained, memory};
 use crate::decoder::Decoder;
 use crate::decoder::trace::{Route, Trace};
 use crate::sequence::{self, Sequence};
@@ -29,7 +30,7 @@ pub fn gradients(
     loss: &mut Loss<'_>,
 ) -> Result<(f64, Vec<Gradient>), TrainError> {
     sequence::check(&decoder.config, sequences)?;
-    let mut engine = Engine {
+    let mut passes = Passes {
         route: Route {
             threads: rayon::current_num_threads(),
             lowest: memory::lowest(&decoder.config, trained),
@@ -41,8 +42,8 @@ pub fn gradients(
         pack_tokens: usize::MAX,
     };
     let all: Vec<usize> = (0..sequences.len()).collect();
-    let value = engine.step(decoder, sequences, &all, 0, loss)?;
-    let named = engine.gradients.trained().flat_map(|parameter| {
+    let value = passes.step(decoder, sequences, &all, 0, loss)?;
+    let named = passes.gradients.trained().flat_map(|parameter| {
         let parameter: &_ = parameter;
         parameter.split().map(|(name, shape, data)| Gradient {
             name: name.to_owned(),

@@ -10,9 +10,9 @@ mod checkpoint;
 mod gradients;
 mod loss;
 mod memory;
+mod native;
 mod schedule;
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -27,12 +27,11 @@ pub use loss::{Among, Loss, LossGradient, Share, Target, cross_entropy};
 pub use memory::Memory;
 pub use schedule::{Fall, Schedule};
 
-use crate::decoder::trace::{Route, Trace};
-use crate::decoder::{Decoder, Parameters};
+use crate::decoder::Decoder;
+use crate::engine::{Batch, Engine};
 use crate::error::ModelError;
-use crate::pack::{Pack, Packed, Rows};
 use crate::sequence::{self, Sequence};
-use checkpoint::State;
+use checkpoint::Note;
 
 /// What is trained; all else is frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,90 +276,65 @@ impl Plan {
 
 /// Trains a decoder in place on sequences, with a loss at their places.
 ///
-/// On one machine the same decoder, sequences, plan and loss give the same bits, on any number of threads and however often
-/// the run was stopped and went on. `progress` hears every step and can stop the run.
+/// On the CPU's engine, on one machine, the same decoder, sequences, plan and loss give the same bits, on any number of
+/// threads and however often the run was stopped and went on. `progress` hears every step and can stop the run.
 ///
 /// # Errors
 /// If plan or sequences make no sense (then nothing is changed), the memory does not suffice, the loss or its gradient is
 /// not finite or the loss itself fails (then the decoder is as after the last good step), or a checkpoint cannot be written
 /// or belongs to another run.
 pub fn train(
-    decoder: &mut Decoder,
+    engine: &mut dyn Engine,
     sequences: &[Sequence],
     plan: &Plan,
     loss: &mut Loss<'_>,
     keep: Option<&Keep<'_>>,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Run, TrainError> {
-    let memory = plan.check(decoder, sequences)?;
+    let mut training = engine.begin(plan, sequences)?;
     let steps = plan.steps(sequences.len());
-    let zeros = |decoder: &Decoder| decoder.parameters.zeros(plan.trained);
-    let mut state = State {
-        first: zeros(decoder),
-        second: zeros(decoder),
-        curve: Vec::new(),
-    };
+    let mut curve = Vec::new();
     let mut fingerprint = String::new();
     if let Some(keep) = keep {
-        fingerprint = checkpoint::fingerprint(decoder, sequences, plan)?;
-        checkpoint::load(keep.path, &fingerprint, decoder, &mut state)?;
+        fingerprint = checkpoint::fingerprint(&mut *training, sequences, plan)?;
+        if let Some(note) = Note::read(keep.path, &fingerprint)? {
+            training.load(keep.path)?;
+            curve = note.curve;
+        }
     }
-    let mut saved = state.curve.len() as u64;
-    let mut engine = Engine {
-        route: Route {
-            threads: rayon::current_num_threads(),
-            lowest: memory::lowest(&decoder.config, plan.trained),
-            recompute: plan.recompute,
-        },
-        gradients: zeros(decoder),
-        trace: Trace::default(),
-        states: (memory.states > 0).then(HashMap::new),
-        pack_tokens: plan.pack_tokens,
-    };
+    let mut saved = curve.len() as u64;
     let (began, mut tokens_here) = (Instant::now(), 0);
     let mut finished = true;
-    while (state.curve.len() as u64) < steps {
-        let step = state.curve.len() as u64;
-        let kept = || keep.filter(|_| saved > 0).map(|keep| keep.path.to_owned());
-        let not_finite = |what| TrainError::NotFinite {
-            step: step + 1,
-            what,
-            kept: kept(),
-        };
-        let batch = plan.batch(step, sequences.len());
-        let tokens = batch.iter().map(|&i| sequences[i].tokens.len()).sum();
-        let value = engine.step(decoder, sequences, &batch, step, loss)?;
-        if !value.is_finite() {
-            return Err(not_finite("loss"));
-        }
-        let squares = engine.gradients.trained().map(|g| adamw::squares(&g.data));
-        let norm = squares.sum::<f64>().sqrt();
-        if !norm.is_finite() {
-            return Err(not_finite("gradient"));
-        }
+    while (curve.len() as u64) < steps {
+        let step = curve.len() as u64;
+        let members = plan.batch(step, sequences.len());
+        let tokens = members.iter().map(|&i| sequences[i].tokens.len()).sum();
         let rate = plan.optimiser.rate * plan.schedule.factor(step, steps);
-        let clip = adamw::clip(norm, plan.clip);
-        let moments = state.first.each().zip(state.second.each());
-        let weights = decoder.parameters.each().zip(engine.gradients.each());
-        for ((weight, gradient), (first, second)) in weights.zip(moments) {
-            if gradient.is_trained() {
-                let (weight, gradient) = (&mut weight.data, &gradient.data);
-                let (first, second) = (&mut first.data, &mut second.data);
-                plan.optimiser
-                    .step(rate, step + 1, clip, weight, gradient, first, second);
-            }
-        }
+        let batch = Batch {
+            sequences,
+            members: &members,
+            step,
+            rate,
+        };
+        let stepped = training.step(&batch, loss).map_err(|error| match error {
+            TrainError::NotFinite { step, what, .. } => TrainError::NotFinite {
+                step,
+                what,
+                kept: keep.filter(|_| saved > 0).map(|keep| keep.path.to_owned()),
+            },
+            other => other,
+        })?;
         let record = Record {
-            loss: value,
-            norm,
+            loss: stepped.loss,
+            norm: stepped.norm,
             rate,
             tokens,
         };
-        state.curve.push(record);
+        curve.push(record);
         tokens_here += tokens;
         let done = step + 1;
         let speed = tokens_here as f64 / began.elapsed().as_secs_f64().max(1e-9);
-        let all: usize = state.curve.iter().map(|r| r.tokens).sum();
+        let all: usize = curve.iter().map(|r| r.tokens).sum();
         let stop = progress(&Progress {
             step: done,
             steps,
@@ -372,7 +346,8 @@ pub fn train(
         if let Some(keep) = keep
             && (stop || done == steps || done - saved >= keep.every)
         {
-            checkpoint::save(keep.path, &fingerprint, decoder, &mut state)?;
+            let note = Note::new(&fingerprint, &curve).text(keep.path)?;
+            training.save(keep.path, note)?;
             saved = done;
         }
         if stop {
@@ -380,95 +355,5 @@ pub fn train(
             break;
         }
     }
-    Ok(Run {
-        curve: state.curve,
-        finished,
-    })
-}
-
-/// Buffers of a run.
-struct Engine {
-    route: Route,
-    gradients: Parameters,
-    trace: Trace,
-    /// States below the lowest trained block, by sequence, where they are kept.
-    states: Option<HashMap<usize, Vec<f32>>>,
-    pack_tokens: usize,
-}
-
-impl Engine {
-    /// Loss and gradients of a batch.
-    fn step(
-        &mut self,
-        decoder: &Decoder,
-        sequences: &[Sequence],
-        batch: &[usize],
-        step: u64,
-        loss: &mut Loss<'_>,
-    ) -> Result<f64, TrainError> {
-        for gradient in self.gradients.trained() {
-            gradient.data.fill(0.0);
-        }
-        let share = Share {
-            step,
-            sequences: batch.len(),
-            places: batch.iter().map(|&i| sequences[i].places.len()).sum(),
-        };
-        let mut total = 0.0;
-        let lengths = batch.iter().map(|&i| sequences[i].tokens.len());
-        for run in sequence::runs(lengths, self.pack_tokens) {
-            let packed = Packed::new(batch[run.clone()].iter().map(|&i| (i, &sequences[i])));
-            let x = self.below(decoder, &packed.pack, sequences, &batch[run]);
-            self.trace
-                .forward(decoder, self.route, &packed.pack, x, &packed.wanted);
-            let (logits, hidden, dlogits, dhidden) = self.trace.said();
-            let outputs = packed.outputs(&decoder.config, logits, hidden);
-            let mut gradient = LossGradient {
-                logits: &mut dlogits[..outputs.logits.len()],
-                hidden: &mut dhidden[..outputs.hidden.len()],
-            };
-            total += loss(&outputs, share, &mut gradient).map_err(|what| TrainError::Loss {
-                step: step + 1,
-                what,
-            })?;
-            self.trace
-                .backward(decoder, self.route, &packed.pack, &mut self.gradients);
-        }
-        Ok(total)
-    }
-
-    /// States of a pack before the lowest trained block.
-    fn below(
-        &mut self,
-        decoder: &Decoder,
-        pack: &Pack,
-        sequences: &[Sequence],
-        members: &[usize],
-    ) -> Vec<f32> {
-        let (route, width) = (self.route, decoder.config.width);
-        let run = |pack: &Pack| {
-            let x = decoder.embed(pack.tokens(), pack.rows());
-            let pass = decoder.pass(route.threads, pack);
-            decoder.states(&pass, 0..route.lowest, x, None, |_, _| (), None)
-        };
-        let Some(states) = &mut self.states else {
-            return run(pack);
-        };
-        let missing: Vec<usize> = members
-            .iter()
-            .copied()
-            .filter(|i| !states.contains_key(i))
-            .collect();
-        if !missing.is_empty() {
-            let part = Pack::new(missing.iter().map(|&i| sequences[i].tokens.as_slice()));
-            let x = run(&part);
-            for (&i, span) in missing.iter().zip(part.spans()) {
-                states.insert(i, x[span.start * width..span.end * width].to_vec());
-            }
-        }
-        let mut x = Vec::with_capacity(pack.rows().padded * width);
-        members.iter().for_each(|i| x.extend_from_slice(&states[i]));
-        x.resize(Rows::of(pack.tokens().len()).padded * width, 0.0);
-        x
-    }
+    Ok(Run { curve, finished })
 }

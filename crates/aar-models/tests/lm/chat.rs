@@ -185,7 +185,7 @@ fn a_tokenizer_that_does_not_belong_to_the_model_is_refused() {
 #[test]
 fn a_text_ends_before_its_stop_string() {
     let dir = directory();
-    let model = open(dir.path()).expect("opens");
+    let mut model = open(dir.path()).expect("opens");
     let prompt = model.tokenizer.encode("the city").expect("encodes");
     let sampling = Sampling {
         temperature: 1.0,
