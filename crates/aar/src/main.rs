@@ -44,6 +44,9 @@ enum Command {
     /// Run recipes outside of a study, for the problem's owner
     #[command(subcommand)]
     Lab(commands::lab::Command),
+    /// Measure this machine's speed
+    #[command(subcommand)]
+    Bench(commands::bench::Command),
     /// Let cheating researchers loose on a study, and tell what they gained and who was caught
     Redteam(commands::redteam::Args),
     /// Tell which isolation and limits this machine offers
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Transcript(args) => commands::transcript::run(&args),
         Command::Problem(command) => problem::run(&command),
         Command::Lab(command) => commands::lab::run(&command),
+        Command::Bench(command) => commands::bench::run(&command),
         Command::Redteam(args) => commands::redteam::run(&args),
         Command::Doctor => doctor::run(),
     };

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod anchors;
+pub(crate) mod bench;
 pub(crate) mod board;
 pub(crate) mod case;
 pub(crate) mod compare;

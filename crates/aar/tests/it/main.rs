@@ -5,6 +5,7 @@
 mod agents;
 mod audits;
 mod bad_input;
+mod bench;
 mod board;
 mod budgets;
 mod cases;
