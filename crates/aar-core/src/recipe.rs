@@ -5,13 +5,17 @@
 //! recombined freely. All fields have defaults; the empty recipe is the study's naive baseline.
 
 mod bounds;
+mod expression;
 mod parts;
+mod text_loss;
 
 pub use bounds::{MAX_FITS, RecipeError};
+pub use expression::{Expression, ExpressionError, Slopes, Variables};
 pub use parts::{
     Combine, Ensemble, Evolve, Features, FineTune, Labels, Layers, Loss, NamedLayers, Orient,
     PairView, Prediction, Refine, Stage, Student, StudentKind, TextForm, Threshold, Tuned,
 };
+pub use text_loss::TextLoss;
 
 use crate::family::Family;
 use crate::parse;
@@ -99,7 +103,10 @@ impl Recipe {
             Labels::Judge { .. } => return Family::Other,
             _ => {}
         }
-        if !matches!(self.student.loss, Loss::CrossEntropy { .. }) {
+        let text_loss = self.finetune.as_ref().map(|tuned| &tuned.loss);
+        let plain = |loss: &Loss| matches!(loss, Loss::CrossEntropy { .. });
+        let text_plain = |loss: &TextLoss| matches!(loss, TextLoss::Named(loss) if plain(loss));
+        if !plain(&self.student.loss) || !text_loss.is_none_or(text_plain) {
             Family::LossFunction
         } else if self.ensemble.bags > 1 || self.ensemble.over_layers {
             Family::Ensemble
@@ -161,6 +168,7 @@ impl Recipe {
             self.ensemble.over_layers,
             self.predict != naive.predict,
             self.finetune.is_some(),
+            (self.finetune.as_ref()).is_some_and(|tuned| tuned.loss != TextLoss::default()),
         ];
         let changed = differs.iter().filter(|&&changed| changed).count();
         changed + self.refine.len() + self.student.stages.len()

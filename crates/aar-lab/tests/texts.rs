@@ -258,8 +258,7 @@ fn settings(trained: Tuned) -> FineTune {
         batch: 8,
         rate: 1e-2,
         max_tokens: 128,
-        form: TextForm::Plain,
-        zero_shot: false,
+        ..FineTune::default()
     }
 }
 

@@ -105,6 +105,14 @@ impl Outputs<'_> {
         &self.hidden[index * self.width..][..self.width]
     }
 
+    /// `ln Σ e^logit` over the vocabulary at place `index`: a token's log-probability is its logit minus this.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn log_total(&self, index: usize) -> f64 {
+        log_sum_exp(self.logits(index).iter().map(|&logit| f64::from(logit)))
+    }
+
     /// The softmax over some tokens alone at place `index`: label probabilities. Empty for no tokens.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! What a recipe may hold. Bounds keep every valid recipe within a sandbox's minute.
 
-use super::{FineTune, Labels, Layers, Loss, Recipe, Refine, StudentKind, Tuned};
+use super::{FineTune, Labels, Layers, Loss, Recipe, Refine, StudentKind, TextLoss, Tuned};
 use crate::parse::ParseError;
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -65,6 +65,9 @@ impl FineTune {
         match self.trained {
             Tuned::Lora { rank } => whole("finetune.trained.rank", rank, 1, 256)?,
             Tuned::LastLayers { layers } => whole("finetune.trained.layers", layers, 1, 1024)?,
+        }
+        if let TextLoss::Named(loss) = self.loss {
+            loss.validate("finetune.loss")?;
         }
         whole("finetune.epochs", self.epochs, 1, 100)?;
         whole("finetune.batch", self.batch, 1, 1024)?;
@@ -172,9 +175,7 @@ impl Recipe {
             StudentKind::Mlp { hidden } => whole("student.model.hidden", hidden, 1, 64)?,
             StudentKind::LowRank { rank } => whole("student.model.rank", rank, 1, 32)?,
         }
-        if let Loss::Confidence { alpha } = student.loss {
-            real("student.loss.alpha", alpha, 0.0, 0.9)?;
-        }
+        student.loss.validate("student.loss")?;
         real("student.c", student.c, 1e-6, 1e4)?;
         whole("student.stages (length)", student.stages.len(), 0, 4)?;
         for (index, stage) in student.stages.iter().enumerate() {
@@ -204,6 +205,15 @@ impl Recipe {
             _ => 1,
         };
         (refits + self.ensemble.bags) * unit
+    }
+}
+
+impl Loss {
+    fn validate(self, path: &str) -> Result<(), RecipeError> {
+        match self {
+            Self::Confidence { alpha } => real(&format!("{path}.alpha"), alpha, 0.0, 0.9),
+            Self::CrossEntropy { .. } | Self::ReverseKl {} => Ok(()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parts that a recipe is composed of.
 
+use super::TextLoss;
 use crate::problem::Pooling;
 use serde::{Deserialize, Serialize};
 
@@ -435,6 +436,8 @@ pub struct FineTune {
     /// Learn what the model itself answers before any training, made consistent, instead of weak
     /// labels.
     pub zero_shot: bool,
+    /// What it minimises.
+    pub loss: TextLoss,
     /// How often every row is seen, 1 to 100.
     pub epochs: usize,
     /// Rows of a step, 1 to 1024.
@@ -452,6 +455,7 @@ impl Default for FineTune {
             trained: Tuned::Lora { rank: 32 },
             form: TextForm::Plain,
             zero_shot: false,
+            loss: TextLoss::default(),
             epochs: 5,
             batch: 32,
             rate: 1e-4,

@@ -70,6 +70,8 @@ fn unknown_keys_are_refused_at_every_level() {
         "[student.loss]\nkind = \"reverse-kl\"\nnope = 1",
         "[student]\nstages = [{ fraction = 0.5, epochs = 1, rate = 1.0, nope = 1 }]",
         "[ensemble]\nnope = 1",
+        "[finetune]\nloss = { kind = \"reverse-kl\", nope = 1 }",
+        "[finetune]\nloss = { kind = \"expression\", value = \"m\", nope = 1 }",
         "[predict]\nnope = 1",
     ] {
         let error = Recipe::from_toml(text).unwrap_err();
@@ -89,6 +91,14 @@ fn values_out_of_bounds_name_their_field() {
             "labels.temperature",
         ),
         ("[student]\nc = inf", "student.c"),
+        (
+            "[student]\nloss = { kind = \"confidence\", alpha = 0.95 }",
+            "student.loss.alpha",
+        ),
+        (
+            "[finetune]\nloss = { kind = \"confidence\", alpha = nan }",
+            "finetune.loss.alpha",
+        ),
         ("[ensemble]\nbags = 33", "ensemble.bags"),
         (
             "[ensemble]\nbags = 30\n[student.model]\nkind = \"mlp\"\nhidden = 4",
@@ -135,4 +145,48 @@ fn the_family_follows_the_order_of_precedence() {
         family("[student.loss]\nkind = \"reverse-kl\""),
         Family::LossFunction
     );
+}
+
+#[test]
+fn a_language_model_has_the_losses_of_students_and_formulas() {
+    for (loss, family, complexity) in [
+        ("kind = \"cross-entropy\", hard = false", Family::Other, 1),
+        ("kind = \"cross-entropy\", hard = true", Family::Other, 2),
+        (
+            "kind = \"confidence\", alpha = 0.5",
+            Family::LossFunction,
+            2,
+        ),
+        ("kind = \"reverse-kl\"", Family::LossFunction, 2),
+        (
+            "kind = \"expression\", value = \"\"\"\nif(m > 0, softplus(-m), m^2)\"\"\"",
+            Family::LossFunction,
+            2,
+        ),
+    ] {
+        let recipe = Recipe::from_toml(&format!("finetune.loss = {{ {loss} }}")).unwrap();
+        assert_eq!(recipe.family(), family, "{loss}");
+        assert_eq!(recipe.complexity(), complexity, "{loss}");
+        let text = recipe.to_toml().unwrap();
+        assert_eq!(Recipe::from_toml(&text).unwrap(), recipe, "{text}");
+        let json = serde_json::to_string(&recipe).unwrap();
+        assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+    }
+    let said = |loss: &str| {
+        let text = format!("[finetune]\nepochs = 2\nloss = {{ {loss} }}");
+        Recipe::from_toml(&text).unwrap_err().to_string()
+    };
+    let wrong = said("kind = \"expression\", value = \"q * logit\"");
+    assert!(wrong.starts_with("line 3: field finetune.loss"), "{wrong}");
+    assert!(
+        wrong.contains("character 5: found `logit`, expected one of a, b"),
+        "{wrong}"
+    );
+    assert!(
+        said("kind = \"hinge\"").contains("`expression`"),
+        "kinds are listed"
+    );
+    // Students on frozen states have no formulas.
+    let student = "[student.loss]\nkind = \"expression\"\nvalue = \"m\"";
+    assert!(Recipe::from_toml(student).is_err());
 }

@@ -2,13 +2,12 @@
 
 use super::TextError;
 use super::example::{Prompt, Wording, Writer};
+use super::loss::{self, Rows};
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
 use aar_core::recipe::{FineTune, Tuned};
 use aar_core::row::Item;
-use aar_models::train::{
-    AdamW, Fall, Keep, Plan, Progress, Record, Schedule, Trained, cross_entropy, train,
-};
+use aar_models::train::{AdamW, Fall, Keep, Plan, Progress, Record, Schedule, Trained, train};
 use aar_models::{Engine, LanguageModel, Lora, Projection, Sequence};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -58,19 +57,23 @@ pub fn tune<E: Engine>(
     let mut lengths = Lengths::default();
     let mut sequences = Vec::new();
     let mut targets = Vec::new();
+    let mut labels = Vec::new();
     let writer = Writer::new(
         model,
         Wording::label(kind),
         settings.form,
         settings.max_tokens,
     )?;
+    let label_tokens = writer.label_tokens();
     for (item, p) in rows {
         let prompt = writer.prompt(item)?;
         lengths.count(&prompt);
         if let Some(tokens) = prompt.tokens() {
-            let example = writer.example(tokens, *p)?;
+            let label = loss::label(&settings.loss, *p);
+            let example = writer.example(tokens, label)?;
             sequences.push(example.sequence);
             targets.push(example.targets);
+            labels.push(label);
         }
     }
     if sequences.is_empty() {
@@ -116,7 +119,13 @@ pub fn tune<E: Engine>(
         path,
         every: KEEP_EVERY,
     });
-    let mut loss = cross_entropy(&targets);
+    let rows = Rows {
+        targets: &targets,
+        labels: &labels,
+        tokens: label_tokens,
+        steps: plan.steps(sequences.len()),
+    };
+    let mut loss = loss::of(&settings.loss, rows);
     let run = train(
         &mut model.decoder,
         &sequences,

@@ -83,8 +83,11 @@ pub fn cross_entropy(
 }
 
 impl Target {
-    /// `−Σ w ln p`; adds `scale` times its gradient.
-    fn loss(&self, logits: &[f32], scale: f64, gradient: &mut [f32]) -> Result<f64, String> {
+    /// `−Σ w ln p` at a place with these logits; adds `scale` times its gradient to `gradient`, which is as long.
+    ///
+    /// # Errors
+    /// If a token is none of the vocabulary's.
+    pub fn loss(&self, logits: &[f32], scale: f64, gradient: &mut [f32]) -> Result<f64, String> {
         if let Some((token, _)) = self.tokens.iter().find(|t| t.0 as usize >= logits.len()) {
             return Err(format!(
                 "target {token} is not among the model's {} tokens",

@@ -256,7 +256,8 @@ impl Plan {
         }
     }
 
-    fn steps(&self, sequences: usize) -> u64 {
+    /// Steps of a run on so many sequences.
+    pub fn steps(&self, sequences: usize) -> u64 {
         (self.epochs * sequences.div_ceil(self.batch)) as u64
     }
 

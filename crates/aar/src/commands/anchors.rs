@@ -100,11 +100,11 @@ impl Tuning {
                 Form::Plain => TextForm::Plain,
                 Form::Chat => TextForm::Chat,
             },
-            zero_shot: false,
             epochs: self.epochs,
             batch: self.batch,
             rate: self.rate,
             max_tokens: self.max_tokens,
+            ..FineTune::default()
         }
     }
 }
