@@ -79,7 +79,7 @@ pub(crate) trait Encoder: Send + Sync {
 
 /// Pools the rows of `x` (one for each token) into one row for each text.
 pub(crate) fn pool(pack: &Pack, x: &[f32], width: usize, pooling: Pooling) -> Vec<f32> {
-    let mut out = Vec::with_capacity(pack.spans().len() * width);
+    let mut out = Vec::with_capacity(pack.spans().count() * width);
     for span in pack.spans() {
         let rows = &x[span.start * width..span.end * width];
         if pooling == Pooling::Last {

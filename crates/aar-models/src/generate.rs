@@ -236,7 +236,7 @@ impl Decoder {
         running: &mut Vec<Running>,
     ) {
         let pack = Pack::new(starting.iter().map(|(p, _)| prompts[*p].as_slice()));
-        let last: Vec<usize> = pack.spans().iter().map(|span| span.end - 1).collect();
+        let last: Vec<usize> = pack.spans().map(|span| span.end - 1).collect();
         let mut pasts = vec![vec![Past::default(); self.config.layers]; starting.len()];
         let x = self.embed(pack.tokens(), pack.rows());
         let pass = self.pass(threads, &pack);

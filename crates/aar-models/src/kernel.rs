@@ -151,8 +151,14 @@ pub(crate) fn shared_matmul(
     scale: f32,
     add: bool,
 ) {
-    let parts = (b.cols / COLUMNS).clamp(1, threads);
+    let parts = (b.cols / (SMALL_SIDE + 1)).clamp(1, threads);
     if a.rows >= 2 * MIN_ROWS || parts == 1 {
+        let least = if b.cols > SMALL_SIDE {
+            MIN_ROWS
+        } else {
+            (SMALL_SIDE + 1).max(SMALL / b.cols.max(1) + 1)
+        };
+        let threads = threads.min(a.rows / least).max(1);
         return share(threads, a.rows, out, out_stride, |rows, out| {
             let part = View {
                 data: &a.data[rows.start * a.strides.0..],
@@ -191,8 +197,12 @@ pub(crate) fn shared_matmul(
     });
 }
 
-/// Fewest columns of a part of a product.
-const COLUMNS: usize = 64;
+/// `gemm` adds up in another order where neither rows nor columns of a result are more than this, so no part of a product
+/// is that small unless the whole is.
+const SMALL_SIDE: usize = 64;
+
+/// The same for all numbers of a result.
+const SMALL: usize = 256;
 
 /// Where a result begins, for threads that write different columns of it.
 #[derive(Clone, Copy)]
@@ -434,6 +444,34 @@ mod tests {
         ] {
             assert!((erf(x) - want).abs() < 3e-7, "erf({x}) = {}", erf(x));
             assert!((erf(-x) + want).abs() < 3e-7);
+        }
+    }
+
+    #[test]
+    fn products_with_few_columns_do_not_depend_on_the_threads() {
+        let number = |i: usize| ((i * 7919) % 1013) as f32 / 500.0 - 1.0;
+        for (k, n) in [(32, 2), (576, 4), (1536, 8), (1536, 64)] {
+            for rows in [40, 64, 100, 130, 250, 700] {
+                let a: Vec<f32> = (0..rows * k).map(number).collect();
+                let b: Vec<f32> = (0..k * n).map(|i| number(i + 5)).collect();
+                let product = |threads: usize| {
+                    let (a, b) = (View::dense(&a, rows, k), View::dense(&b, n, k).transposed());
+                    let mut out = vec![0.0; rows * n];
+                    shared_matmul(threads, &mut out, n, a, b, 1.0, false);
+                    // The gradient by the right side: few rows, and all rows as terms.
+                    let mut turned = vec![0.0; n * k];
+                    let left = View::dense(&out, rows, n).transposed();
+                    shared_matmul(threads, &mut turned, k, left, a, 1.0, false);
+                    (out, turned)
+                };
+                let one = product(1);
+                for threads in [2, 3, 7, 16] {
+                    assert!(
+                        product(threads) == one,
+                        "{threads} threads, {rows} x {k} x {n}"
+                    );
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod lm {
     mod generation;
     mod golden;
     mod gradients;
+    mod prefix;
     mod refused;
     mod training;
 }

@@ -1,9 +1,14 @@
-//! Causal attention with shared key and value heads, forward, backward, and over a cache.
+//! Causal attention with shared key and value heads, forward and backward.
 //!
 //! Source: Vaswani et al. 2017, "Attention is all you need", section 3.2.1; Ainslie et al. 2023, "GQA". With
 //! `P = softmax(Q Kᵀ / √head)` and `O = P V` the gradients are `dV = Pᵀ dO`, `dP = dO Vᵀ`,
 //! `dS = P ∘ (dP − rowsum(P ∘ dP)) / √head`, `dQ = dS K` and `dK = dSᵀ Q`. `P` is computed again in the backward pass:
 //! for short texts that costs less than keeping it.
+//!
+//! The sequences of a family attend to the keys and values of their common beginning and to their own. Queries go through
+//! in blocks that are counted from a sequence's first token, filled up with zeros, and see the keys up to the block's end.
+//! So the products that a token takes part in have a shape that its position alone decides, and its numbers have the same
+//! bits whatever comes after it, in a family or not.
 
 use std::ops::Range;
 
@@ -11,23 +16,25 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::config::Config;
-use crate::kernel::{View, dot, matmul, softmax};
+use crate::kernel::{View, dot, matmul, share, softmax};
+use crate::pack::Family;
 
-/// Queries of one head whose scores are held at once; bounds the scores of a long text.
-const QUERY_BLOCK: usize = 128;
+/// Tokens of a block of queries.
+const BLOCK: usize = 32;
 
 /// Where queries, keys and values lie in a row.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
-    heads: usize,
-    group: usize,
-    head: usize,
-    kv_width: usize,
-    scale: f32,
+pub(super) struct Layout {
+    pub(super) heads: usize,
+    /// Query heads of each key head.
+    pub(super) group: usize,
+    pub(super) head: usize,
+    pub(super) kv_width: usize,
+    pub(super) scale: f32,
 }
 
 impl Layout {
-    fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             heads: config.heads,
             group: config.heads / config.kv_heads,
@@ -37,177 +44,243 @@ impl Layout {
         }
     }
 
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.heads * self.head
     }
 
-    fn stride(&self) -> usize {
+    pub(super) fn stride(&self) -> usize {
         self.width() + 2 * self.kv_width
     }
 
-    /// First columns of a head's queries, keys and values.
-    fn columns(&self, head: usize) -> [usize; 3] {
-        let kv = head / self.group * self.head;
+    /// Columns of the queries of one key head, of its keys and of its values.
+    fn columns(&self, kv: usize) -> [Range<usize>; 3] {
+        let part = |start: usize, width: usize| start + kv * width..start + (kv + 1) * width;
         [
-            head * self.head,
-            self.width() + kv,
-            self.width() + self.kv_width + kv,
+            part(0, self.group * self.head),
+            part(self.width(), self.head),
+            part(self.width() + self.kv_width, self.head),
         ]
     }
+}
 
-    /// Some columns, `head` wide, of some rows.
-    fn view<'a>(&self, qkv: &'a [f32], row: usize, rows: usize, column: usize) -> View<'a> {
-        View::rows(
-            &qkv[row * self.stride() + column..],
-            rows,
-            self.head,
-            self.stride(),
-        )
-    }
+/// What one key head of one family is worked on with.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// Of a sequence, from its first token on.
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    /// Of a block: for each token a row for each query head.
+    queries: Vec<f32>,
+    weights: Vec<f32>,
+    mixed: Vec<f32>,
+    dweights: Vec<f32>,
+    dqueries: Vec<f32>,
+    dkeys: Vec<f32>,
+    dvalues: Vec<f32>,
+}
 
-    /// Softmax of the scores of queries `block` with the keys up to the last of them.
-    fn weights(&self, qkv: &[f32], block: &Range<usize>, head: usize, out: &mut Vec<f32>) {
-        let (rows, keys) = (block.len(), block.end);
-        out.resize(rows * keys, 0.0);
-        let [q, k, _] = self.columns(head);
-        let queries = self.view(qkv, block.start, rows, q);
-        let transposed = self.view(qkv, 0, keys, k).transposed();
-        matmul(out, keys, queries, transposed, self.scale, false);
-        for (row, query) in out.chunks_exact_mut(keys).zip(block.clone()) {
-            softmax(row, query + 1);
-        }
+/// A block of queries, as far as they are in a run of rows.
+struct Block {
+    /// Position of its first token, a multiple of [`BLOCK`].
+    from: usize,
+    /// Tokens of the block before those in the run.
+    skipped: usize,
+    /// Rows of those in the run.
+    rows: Range<usize>,
+}
+
+impl Block {
+    /// Keys that it sees.
+    fn keys(&self) -> usize {
+        self.from + BLOCK
     }
 }
 
-/// Blocks of a sequence's queries; only those that hold a row of `wanted`, if it is given (sorted rows of the pack).
-fn blocks(span: &Range<usize>, wanted: Option<&[usize]>) -> impl Iterator<Item = Range<usize>> {
-    let length = span.len();
-    let wanted: Option<Vec<usize>> = wanted.map(|rows| {
-        let first = rows.partition_point(|&row| row < span.start);
-        let end = rows.partition_point(|&row| row < span.end);
-        rows[first..end]
-            .iter()
-            .map(|row| row - span.start)
-            .collect()
-    });
-    (0..length)
-        .step_by(QUERY_BLOCK)
-        .map(move |from| from..length.min(from + QUERY_BLOCK))
-        .filter(move |block| {
-            wanted
-                .as_ref()
-                .is_none_or(|rows| rows.iter().any(|row| block.contains(row)))
+/// The blocks of a run of rows whose first token has position `at`; only those with a needed row, if it is said which are.
+fn blocks(at: usize, rows: &Range<usize>, needed: Option<&[bool]>) -> impl Iterator<Item = Block> {
+    let (start, end) = (rows.start, at + rows.len());
+    (at / BLOCK * BLOCK..end)
+        .step_by(BLOCK)
+        .map(move |from| {
+            let (first, last) = (from.max(at), end.min(from + BLOCK));
+            Block {
+                from,
+                skipped: first - from,
+                rows: start + first - at..start + last - at,
+            }
         })
+        .filter(move |block| needed.is_none_or(|needed| needed[block.rows.clone()].contains(&true)))
 }
 
-/// Cuts a matrix into the rows of each sequence.
-fn by_span<'a>(
-    spans: &'a [Range<usize>],
-    mut matrix: &'a mut [f32],
+/// Has columns of some rows follow the first `at` rows of `into`, and zeros to the end of the last block.
+fn load(
+    into: &mut Vec<f32>,
+    at: usize,
+    from: &[f32],
     stride: usize,
-) -> Vec<(&'a Range<usize>, &'a mut [f32])> {
-    let mut parts = Vec::with_capacity(spans.len());
-    for span in spans {
-        let (mine, rest) = matrix.split_at_mut(span.len() * stride);
-        parts.push((span, mine));
-        matrix = rest;
+    rows: &Range<usize>,
+    columns: &Range<usize>,
+) {
+    let width = columns.len();
+    into.resize(at * width, 0.0);
+    for row in from[rows.start * stride..rows.end * stride].chunks_exact(stride) {
+        into.extend_from_slice(&row[columns.clone()]);
     }
-    parts
+    into.resize((at + rows.len()).next_multiple_of(BLOCK) * width, 0.0);
 }
 
-/// Works on all sequences, on one thread or on all of rayon's.
-fn each_span<'a, S: Default>(
-    threads: usize,
-    parts: Vec<(&'a Range<usize>, &'a mut [f32])>,
-    work: impl Fn(&mut S, &Range<usize>, &mut [f32]) + Sync,
-) {
-    if threads == 1 {
-        let mut scratch = S::default();
-        for (span, part) in parts {
-            work(&mut scratch, span, part);
-        }
-    } else {
-        parts
-            .into_par_iter()
-            .for_each_init(S::default, |scratch, (span, part)| {
-                work(scratch, span, part);
-            });
-    }
+/// Gives a buffer this length; what it holds is of no use.
+fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    buffer.resize(length, 0.0);
+    buffer
 }
 
-/// Attention of every sequence, turned `qkv` rows to `out` rows. With `wanted`, at least those rows are written.
-pub(super) fn forward(
-    threads: usize,
-    config: &Config,
-    spans: &[Range<usize>],
-    wanted: Option<&[usize]>,
-    qkv: &[f32],
-    out: &mut [f32],
-) {
-    let l = Layout::new(config);
-    let (stride, width) = (l.stride(), l.width());
-    let parts = by_span(spans, out, width);
-    each_span(threads, parts, |scores: &mut Vec<f32>, span, out| {
-        let qkv = &qkv[span.start * stride..span.end * stride];
-        for block in blocks(span, wanted) {
-            for head in 0..l.heads {
-                l.weights(qkv, &block, head, scores);
-                let [q, _, v] = l.columns(head);
-                let weights = View::dense(scores, block.len(), block.end);
-                let values = l.view(qkv, 0, block.end, v);
-                let out = &mut out[block.start * width + q..];
-                matmul(out, width, weights, values, 1.0, false);
+impl Scratch {
+    /// Loads a block's queries and fills in the softmax of their scores.
+    fn weigh(&mut self, l: &Layout, block: &Block, qkv: &[f32], columns: &Range<usize>) {
+        self.queries.clear();
+        let (stride, keys) = (l.stride(), block.keys());
+        load(
+            &mut self.queries,
+            block.skipped,
+            qkv,
+            stride,
+            &block.rows,
+            columns,
+        );
+        let rows = BLOCK * l.group;
+        let weights = sized(&mut self.weights, rows * keys);
+        let queries = View::dense(&self.queries, rows, l.head);
+        let transposed = View::dense(&self.keys, keys, l.head).transposed();
+        matmul(weights, keys, queries, transposed, l.scale, false);
+        let live = block.skipped..block.skipped + block.rows.len();
+        for (nth, rows) in weights.chunks_exact_mut(l.group * keys).enumerate() {
+            if live.contains(&nth) {
+                let rows = rows.chunks_exact_mut(keys);
+                rows.for_each(|row| softmax(row, block.from + nth + 1));
+            } else {
+                rows.fill(0.0);
             }
         }
-    });
-}
+    }
 
-/// Gradient by the turned `qkv` rows, written to `dqkv`, from that by the outputs. Rows of `dout` that are not `wanted`
-/// must be zero.
-pub(super) fn backward(
-    threads: usize,
-    config: &Config,
-    spans: &[Range<usize>],
-    wanted: Option<&[usize]>,
-    qkv: &[f32],
-    dout: &[f32],
-    dqkv: &mut [f32],
-) {
-    let l = Layout::new(config);
-    let (stride, width) = (l.stride(), l.width());
-    let parts = by_span(spans, dqkv, stride);
-    each_span(threads, parts, |scratch: &mut [Vec<f32>; 2], span, dqkv| {
-        let [p, dp] = scratch;
-        let qkv = &qkv[span.start * stride..span.end * stride];
-        let dout = &dout[span.start * width..span.end * width];
-        dqkv.fill(0.0);
-        for block in blocks(span, wanted) {
-            let (rows, keys) = (block.len(), block.end);
-            for head in 0..l.heads {
-                let [q, k, v] = l.columns(head);
-                l.weights(qkv, &block, head, p);
-                dp.resize(rows * keys, 0.0);
-                let dout = View::rows(&dout[block.start * width + q..], rows, l.head, width);
-                let values = l.view(qkv, 0, keys, v).transposed();
-                matmul(dp, keys, dout, values, 1.0, false);
-                let weights = View::dense(p, rows, keys).transposed();
-                matmul(&mut dqkv[v..], stride, weights, dout, 1.0, true);
-                softmax_backward(p, dp, keys);
-                let ds = View::dense(dp, rows, keys);
-                let (queries, keys) = (l.view(qkv, block.start, rows, q), l.view(qkv, 0, keys, k));
-                let dqueries = &mut dqkv[block.start * stride + q..];
-                matmul(dqueries, stride, ds, keys, l.scale, false);
+    /// One key head of a family: the outputs of its query heads, row by row.
+    fn forward(
+        &mut self,
+        l: &Layout,
+        part: &Part<'_>,
+        needed: Option<&[bool]>,
+        qkv: &[f32],
+        out: &mut [f32],
+    ) {
+        let [q, k, v] = l.columns(part.kv);
+        let (first, width) = (part.family.rows().start, q.len());
+        for (at, rows) in part.family.runs().filter(|(_, rows)| !rows.is_empty()) {
+            load(&mut self.keys, at, qkv, l.stride(), rows, &k);
+            load(&mut self.values, at, qkv, l.stride(), rows, &v);
+            for block in blocks(at, rows, needed) {
+                self.weigh(l, &block, qkv, &q);
+                let mixed = sized(&mut self.mixed, BLOCK * width);
+                let weights = View::dense(&self.weights, BLOCK * l.group, block.keys());
+                let values = View::dense(&self.values, block.keys(), l.head);
+                matmul(mixed, l.head, weights, values, 1.0, false);
+                let length = block.rows.len() * width;
+                out[(block.rows.start - first) * width..][..length]
+                    .copy_from_slice(&mixed[block.skipped * width..][..length]);
+            }
+        }
+    }
+
+    /// One key head of a family: the gradients by the queries of its query heads, by its keys and by its values, row by row.
+    fn backward(
+        &mut self,
+        l: &Layout,
+        part: &Part<'_>,
+        needed: Option<&[bool]>,
+        qkv: &[f32],
+        dout: &[f32],
+        out: &mut [f32],
+    ) {
+        let [q, k, v] = l.columns(part.kv);
+        let (family, first) = (part.family, part.family.rows().start);
+        let (head, width, stride) = (l.head, q.len(), q.len() + 2 * l.head);
+        let rows = BLOCK * l.group;
+        out.fill(0.0);
+        for sums in [&mut self.dkeys, &mut self.dvalues] {
+            sums.clear();
+            sums.resize(family.longest().next_multiple_of(BLOCK) * head, 0.0);
+        }
+        for (nth, (at, run)) in family
+            .runs()
+            .enumerate()
+            .filter(|(_, (_, run))| !run.is_empty())
+        {
+            load(&mut self.keys, at, qkv, l.stride(), run, &k);
+            load(&mut self.values, at, qkv, l.stride(), run, &v);
+            for block in blocks(at, run, needed) {
+                let keys = block.keys();
+                self.weigh(l, &block, qkv, &q);
+                self.mixed.clear();
+                load(
+                    &mut self.mixed,
+                    block.skipped,
+                    dout,
+                    l.width(),
+                    &block.rows,
+                    &q,
+                );
+                let dmixed = View::dense(&self.mixed, rows, head);
+                let weights = View::dense(&self.weights, rows, keys).transposed();
+                matmul(&mut self.dvalues, head, weights, dmixed, 1.0, true);
+                let dweights = sized(&mut self.dweights, rows * keys);
+                let values = View::dense(&self.values, keys, head).transposed();
+                matmul(dweights, keys, dmixed, values, 1.0, false);
+                softmax_backward(&self.weights, dweights, keys);
+                let ds = View::dense(dweights, rows, keys);
+                let dqueries = sized(&mut self.dqueries, rows * head);
+                let seen = View::dense(&self.keys, keys, head);
+                matmul(dqueries, head, ds, seen, l.scale, false);
+                let queries = View::dense(&self.queries, rows, head);
                 matmul(
-                    &mut dqkv[k..],
-                    stride,
+                    &mut self.dkeys,
+                    head,
                     ds.transposed(),
                     queries,
                     l.scale,
                     true,
                 );
+                let lines = out[(block.rows.start - first) * stride..].chunks_exact_mut(stride);
+                let found = dqueries[block.skipped * width..].chunks_exact(width);
+                for (line, found) in lines.zip(found).take(block.rows.len()) {
+                    line[..width].copy_from_slice(found);
+                }
+            }
+            // What the rests add to the prefix stays until all have been here.
+            if nth > 0 {
+                self.put(
+                    at,
+                    head,
+                    &mut out[(run.start - first) * stride..][..run.len() * stride],
+                    stride,
+                );
             }
         }
-    });
+        self.put(0, head, &mut out[..family.prefix.len() * stride], stride);
+    }
+
+    /// Moves the gradients by keys and values from position `at` on to the ends of rows.
+    fn put(&mut self, at: usize, head: usize, out: &mut [f32], stride: usize) {
+        let lines = out.chunks_exact_mut(stride);
+        let sums = self.dkeys[at * head..].chunks_exact_mut(head);
+        let sums = sums.zip(self.dvalues[at * head..].chunks_exact_mut(head));
+        for (line, (dkey, dvalue)) in lines.zip(sums) {
+            let (line, end) = line.split_at_mut(stride - head);
+            line[stride - 2 * head..].copy_from_slice(dkey);
+            end.copy_from_slice(dvalue);
+            dkey.fill(0.0);
+            dvalue.fill(0.0);
+        }
+    }
 }
 
 /// `p ∘ (dp − rowsum(p ∘ dp))` over `dp`.
@@ -222,70 +295,139 @@ fn softmax_backward(p: &[f32], dp: &mut [f32], cols: usize) {
     });
 }
 
-/// Turned keys and values of one layer's past tokens of one sequence, token after token.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Past {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+/// One key head of one family.
+struct Part<'a> {
+    family: &'a Family,
+    kv: usize,
 }
 
-impl Past {
-    /// Takes up the keys and values of some rows of `qkv`.
-    pub(super) fn extend(&mut self, config: &Config, qkv: &[f32]) {
-        let (q, kv) = (config.query_width(), config.kv_width());
-        for row in qkv.chunks_exact(config.qkv_width()) {
-            self.keys.extend_from_slice(&row[q..q + kv]);
-            self.values.extend_from_slice(&row[q + kv..]);
+/// Works on all key heads of all families, on one thread or on all of rayon's. Their results, rows of the first `kinds` of
+/// [`Layout::columns`], go through `buffer` into the rows of `out`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is worked on, and where it goes"
+)]
+fn each_part(
+    threads: usize,
+    l: &Layout,
+    families: &[Family],
+    kinds: usize,
+    buffer: &mut Vec<f32>,
+    out: &mut [f32],
+    stride: usize,
+    work: impl Fn(&mut Scratch, &Part<'_>, &mut [f32]) + Sync,
+) {
+    let key_heads = l.kv_width / l.head;
+    let columns: Vec<_> = (0..key_heads).map(|kv| l.columns(kv)).collect();
+    let width = columns[0][..kinds]
+        .iter()
+        .map(ExactSizeIterator::len)
+        .sum::<usize>();
+    let rows = families.last().map_or(0, |family| family.rows().end);
+    let mut rest = sized(buffer, rows * width * key_heads);
+    let mut parts = Vec::with_capacity(families.len() * key_heads);
+    for family in families {
+        for kv in 0..key_heads {
+            let (mine, others) = rest.split_at_mut(family.rows().len() * width);
+            parts.push((Part { family, kv }, mine));
+            rest = others;
         }
     }
+    if threads == 1 {
+        let mut scratch = Scratch::default();
+        for (part, results) in parts {
+            work(&mut scratch, &part, results);
+        }
+    } else {
+        parts
+            .into_par_iter()
+            .for_each_init(Scratch::default, |scratch, (part, results)| {
+                work(scratch, &part, results);
+            });
+    }
+    let results = &buffer[..];
+    share(threads, rows, out, stride, |run, out| {
+        for family in families.iter().map(Family::rows) {
+            let (first, last) = (family.start.max(run.start), family.end.min(run.end));
+            for (kv, columns) in columns.iter().enumerate() {
+                let from = (family.start * key_heads + kv * family.len()) * width;
+                for row in first..last {
+                    let mut result = &results[from + (row - family.start) * width..][..width];
+                    let line = &mut out[(row - run.start) * stride..];
+                    for columns in &columns[..kinds] {
+                        let (mine, others) = result.split_at(columns.len());
+                        line[columns.clone()].copy_from_slice(mine);
+                        result = others;
+                    }
+                }
+            }
+        }
+    });
 }
 
-/// Attention of one new token of each sequence over its past, which holds that token too.
-pub(super) fn forward_cached(
+/// Which of `rows` rows are wanted, if it is said.
+fn needed(wanted: Option<&[usize]>, rows: usize) -> Option<Vec<bool>> {
+    wanted.map(|wanted| {
+        let mut needed = vec![false; rows];
+        wanted.iter().for_each(|&row| needed[row] = true);
+        needed
+    })
+}
+
+/// Attention of every sequence, turned `qkv` rows to `out` rows. With `wanted`, at least those rows are written.
+pub(super) fn forward(
     threads: usize,
     config: &Config,
-    pasts: &[&Past],
+    families: &[Family],
+    wanted: Option<&[usize]>,
     qkv: &[f32],
+    buffer: &mut Vec<f32>,
     out: &mut [f32],
 ) {
     let l = Layout::new(config);
-    let work = |scores: &mut Vec<f32>, (past, (qkv, out)): (&&Past, (&[f32], &mut [f32]))| {
-        scores.resize(past.keys.len() / l.kv_width, 0.0);
-        out.fill(0.0);
-        for head in 0..l.heads {
-            let columns = head * l.head..(head + 1) * l.head;
-            let kv = head / l.group * l.head;
-            let query = &qkv[columns.clone()];
-            Arch::new().dispatch(|| {
-                for (score, key) in scores.iter_mut().zip(past.keys.chunks_exact(l.kv_width)) {
-                    *score = dot(query, &key[kv..kv + l.head]) * l.scale;
-                }
-            });
-            let length = scores.len();
-            softmax(scores, length);
-            let out = &mut out[columns];
-            Arch::new().dispatch(|| {
-                for (&weight, value) in scores.iter().zip(past.values.chunks_exact(l.kv_width)) {
-                    for (o, &v) in out.iter_mut().zip(&value[kv..]) {
-                        *o += weight * v;
-                    }
-                }
-            });
-        }
-    };
-    let rows = qkv
-        .par_chunks_exact(l.stride())
-        .zip(out.par_chunks_exact_mut(l.width()));
-    if threads == 1 {
-        let rows = qkv
-            .chunks_exact(l.stride())
-            .zip(out.chunks_exact_mut(l.width()));
-        let mut scores = Vec::new();
-        pasts
-            .iter()
-            .zip(rows)
-            .for_each(|row| work(&mut scores, row));
-    } else {
-        pasts.par_iter().zip(rows).for_each_init(Vec::new, work);
-    }
+    let needed = needed(wanted, qkv.len() / l.stride());
+    each_part(
+        threads,
+        &l,
+        families,
+        1,
+        buffer,
+        out,
+        l.width(),
+        |scratch, part, out| {
+            scratch.forward(&l, part, needed.as_deref(), qkv, out);
+        },
+    );
+}
+
+/// Gradient by the turned `qkv` rows, written to `dqkv`, from that by the outputs. Rows of `dout` that are not `wanted`
+/// must be zero.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of the forward pass, and the gradients"
+)]
+pub(super) fn backward(
+    threads: usize,
+    config: &Config,
+    families: &[Family],
+    wanted: Option<&[usize]>,
+    qkv: &[f32],
+    dout: &[f32],
+    buffer: &mut Vec<f32>,
+    dqkv: &mut [f32],
+) {
+    let l = Layout::new(config);
+    let needed = needed(wanted, qkv.len() / l.stride());
+    each_part(
+        threads,
+        &l,
+        families,
+        3,
+        buffer,
+        dqkv,
+        l.stride(),
+        |scratch, part, out| {
+            scratch.backward(&l, part, needed.as_deref(), qkv, dout, out);
+        },
+    );
 }

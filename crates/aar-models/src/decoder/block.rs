@@ -3,14 +3,15 @@
 
 use std::ops::Range;
 
-use super::attention::{self, Past};
+use super::attention;
+use super::cached::{self, Past};
 use super::linear::Linear;
 use super::parameter::Parameter;
 use super::rope::Turns;
 use super::{mlp, norm};
 use crate::config::{Architecture, Config};
 use crate::kernel::share;
-use crate::pack::Rows;
+use crate::pack::{Family, Rows};
 
 /// A block's weights.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,7 +33,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) threads: usize,
     /// What LoRA adapters are scaled with.
     pub(crate) scale: f32,
-    pub(crate) spans: &'a [Range<usize>],
+    /// Which rows belong together; none where each row is a new token of another sequence.
+    pub(crate) families: &'a [Family],
     pub(crate) rows: Rows,
     pub(crate) turns: Turns,
 }
@@ -72,13 +74,15 @@ pub(crate) struct Work {
     dmiddle: Vec<f32>,
     dmixed: Vec<f32>,
     dqkv: Vec<f32>,
+    /// Attention's results, head by head.
+    heads: Vec<f32>,
 }
 
 impl Work {
     /// Numbers that it holds over so many rows.
     pub(crate) fn numbers(config: &Config, rows: usize) -> usize {
         let inner = 2 * config.ffn + 3 * config.width + 2 * config.query_width();
-        rows * (inner + config.qkv_width())
+        rows * (inner + 2 * config.qkv_width())
     }
 }
 
@@ -96,17 +100,19 @@ fn gather(from: &[f32], wanted: &[usize], width: usize, padded: usize, into: &mu
     }
 }
 
-/// The opposite of [`gather`]: the other rows become 0.
+/// The opposite of [`gather`]: the other rows become 0, and what belongs to the same row is added up.
 fn scatter(from: &[f32], wanted: &[usize], width: usize, padded: usize, into: &mut Vec<f32>) {
     into.clear();
     into.resize(padded * width, 0.0);
     for (&row, values) in wanted.iter().zip(from.chunks_exact(width)) {
-        into[row * width..][..width].copy_from_slice(values);
+        for (sum, value) in into[row * width..].iter_mut().zip(values) {
+            *sum += value;
+        }
     }
 }
 
 impl Block {
-    /// The block's outputs for all rows, or for the `wanted` ones alone (sorted). Without an `output`, only the tape is
+    /// The block's outputs for all rows, or for the `wanted` ones alone. Without an `output`, only the tape is
     /// filled.
     pub(super) fn forward(
         &self,
@@ -125,7 +131,8 @@ impl Block {
             Some(_) => &mut work.all_mixed,
         };
         let mixed = sized(mixed, pass.rows.padded * width);
-        attention::forward(threads, c, pass.spans, wanted, &tape.qkv, mixed);
+        let heads = &mut work.heads;
+        attention::forward(threads, c, pass.families, wanted, &tape.qkv, heads, mixed);
         let rows = match wanted {
             None => {
                 tape.middle.clear();
@@ -162,24 +169,26 @@ impl Block {
             read.push(&*past);
         }
         let mixed = sized(&mut tape.mixed, rows.padded * c.query_width());
-        attention::forward_cached(pass.threads, c, &read, live, mixed);
+        cached::forward(pass.threads, c, &read, live, mixed);
         tape.middle.clear();
         tape.middle
             .extend_from_slice(&input[..rows.padded * c.width]);
         self.rest(pass, rows, tape, work, output);
     }
 
-    /// Has the pasts take up each sequence's keys and values of the last forward pass with this tape.
+    /// Has the pasts take up each sequence's keys and values of the last forward pass with this tape. The sequences share
+    /// nothing.
     pub(super) fn remember<'p>(
         pass: &Pass<'_>,
         tape: &Tape,
         pasts: impl Iterator<Item = &'p mut Past>,
     ) {
         let stride = pass.config.qkv_width();
-        for (past, span) in pasts.zip(pass.spans) {
+        let sequences = pass.families.iter().flat_map(|family| &family.rests);
+        for (past, rows) in pasts.zip(sequences) {
             past.extend(
                 pass.config,
-                &tape.qkv[span.start * stride..span.end * stride],
+                &tape.qkv[rows.start * stride..rows.end * stride],
             );
         }
     }
@@ -325,10 +334,11 @@ impl Block {
         attention::backward(
             threads,
             c,
-            pass.spans,
+            pass.families,
             wanted,
             &tape.qkv,
             &work.dmixed,
+            &mut work.heads,
             dqkv,
         );
         let turned = width + c.kv_width();

@@ -2,6 +2,7 @@
 
 mod attention;
 mod block;
+mod cached;
 mod linear;
 mod mlp;
 mod norm;
@@ -12,8 +13,8 @@ pub(crate) mod trace;
 
 use std::path::Path;
 
-pub(crate) use attention::Past;
 pub(crate) use block::Block;
+pub(crate) use cached::Past;
 pub(crate) use linear::{Adapter, Linear};
 pub(crate) use parameter::Parameter;
 pub(crate) use parameters::{Parameters, Source};
@@ -27,7 +28,7 @@ use crate::embedder::{Encoder, Pooling, Tap, pool};
 use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::lora::Lora;
-use crate::pack::{Pack, Packed, Rows};
+use crate::pack::{Pack, Rows, packs};
 use crate::safetensors::Checkpoint;
 use crate::sequence::{self, Outputs, Sequence};
 
@@ -129,7 +130,7 @@ impl Decoder {
             config: &self.config,
             threads,
             scale: self.scale(),
-            spans: pack.spans(),
+            families: pack.families(),
             rows: pack.rows(),
             turns: Turns::new(&self.config.rope, self.config.head, &pack.positions()),
         }
@@ -186,7 +187,8 @@ impl Decoder {
     }
 
     /// What the decoder says about some sequences, at their places. They go through it in packs of about 1,024 tokens, so
-    /// memory is bounded; `each` hears the outputs pack by pack, in order.
+    /// memory is bounded; `each` hears the outputs pack by pack, in order. What neighbours begin with, if it is at least 16
+    /// tokens, goes through once for all of them.
     ///
     /// A sequence's outputs have the same bits whatever other sequences are given, on however many threads, as long as
     /// no adapter is attached; with one they can differ by rounding.
@@ -201,8 +203,8 @@ impl Decoder {
         sequence::check(&self.config, sequences)?;
         let threads = rayon::current_num_threads();
         let (mut hidden, mut logits) = (Vec::new(), Vec::new());
-        for run in sequence::runs(sequences.iter().map(|s| s.tokens.len()), READ_TOKENS) {
-            let packed = Packed::new(run.map(|i| (i, &sequences[i])));
+        let order: Vec<usize> = (0..sequences.len()).collect();
+        for packed in packs(sequences, &order, READ_TOKENS) {
             let x = self.embed(packed.pack.tokens(), packed.pack.rows());
             let pass = self.pass(threads, &packed.pack);
             let wanted = Some(packed.wanted.as_slice());
@@ -232,7 +234,7 @@ impl Decoder {
             config: &self.config,
             threads,
             scale: self.scale(),
-            spans: &[],
+            families: &[],
             rows,
             turns: Turns::new(&self.config.rope, self.config.head, positions),
         };
@@ -277,7 +279,7 @@ impl Encoder for Decoder {
         let last_only = taps
             .iter()
             .all(|t| t.layer < deepest || t.pooling == Pooling::Last);
-        let last: Vec<usize> = pack.spans().iter().map(|span| span.end - 1).collect();
+        let last: Vec<usize> = pack.spans().map(|span| span.end - 1).collect();
         let mut out = vec![Vec::new(); taps.len()];
         let mut take = |depth: usize, x: &[f32]| {
             for (tap, out) in taps.iter().zip(&mut out) {
@@ -293,7 +295,7 @@ impl Encoder for Decoder {
         if last_only && deepest > 0 {
             for (tap, out) in taps.iter().zip(&mut out) {
                 if tap.layer == deepest {
-                    *out = x[..pack.spans().len() * width].to_vec();
+                    *out = x[..last.len() * width].to_vec();
                 }
             }
         } else {

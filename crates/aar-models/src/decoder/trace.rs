@@ -41,11 +41,14 @@ impl Trace {
         let blocks = c.layers - route.lowest;
         let tapes = if route.recompute { 1 } else { blocks };
         let states = (blocks + 2) * rows * c.width;
+        // In the last block, places that share a row have one each.
+        let last = rows.max(heads);
+        let tapes = (tapes - 1) * Tape::numbers(c, rows) + Tape::numbers(c, last);
         let ends = heads * (2 * c.vocabulary + 3 * c.width);
-        size_of::<f32>() * (states + tapes * Tape::numbers(c, rows) + Work::numbers(c, rows) + ends)
+        size_of::<f32>() * (states + tapes + Work::numbers(c, last) + ends)
     }
 
-    /// Goes forward from the states `x` before block `route.lowest`. Final states and logits of the wanted rows (sorted) are
+    /// Goes forward from the states `x` before block `route.lowest`. Final states and logits of the wanted rows are
     /// then in [`Trace::said`].
     pub(crate) fn forward(
         &mut self,

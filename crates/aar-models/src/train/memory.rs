@@ -6,6 +6,7 @@ use super::{Plan, Trained};
 use crate::config::Config;
 use crate::decoder::trace::{Route, Trace};
 use crate::lora::Lora;
+use crate::pack;
 use crate::sequence::Sequence;
 
 /// Bytes that a run holds at its peak.
@@ -51,9 +52,12 @@ impl Memory {
         // Packs are made of whatever the order brings together, so the worst is assumed.
         let lengths = sequences.iter().map(|s| s.tokens.len());
         let all: usize = lengths.clone().sum();
-        let tokens = plan.pack_tokens.max(lengths.max().unwrap_or(0)).min(all);
-        let places = sequences.iter().map(|s| s.places.len()).max().unwrap_or(0);
-        let places = (places * plan.batch).min(tokens);
+        let limit = plan.pack_tokens.max(lengths.clone().max().unwrap_or(0));
+        let tokens = limit
+            .min(largest(lengths, plan.batch))
+            .min(pack::most_rows(sequences, plan.pack_tokens));
+        let places = sequences.iter().map(|s| s.places.len());
+        let places = limit.min(largest(places, plan.batch));
         let activations = Trace::bytes(config, route, tokens, places) as u64;
         let kept = lowest > 0 && plan.epochs > 1;
         Self {
@@ -63,6 +67,13 @@ impl Memory {
             states: u64::from(kept) * (all * config.width) as u64 * number,
         }
     }
+}
+
+/// The sum of the `count` largest numbers.
+fn largest(numbers: impl Iterator<Item = usize>, count: usize) -> usize {
+    let mut numbers: Vec<usize> = numbers.collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    numbers.iter().take(count).sum()
 }
 
 /// The lowest block with something trained in or below it.

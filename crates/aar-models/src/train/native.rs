@@ -12,8 +12,8 @@ use crate::engine::{Batch, Engine, Stepped, Training};
 use crate::error::ModelError;
 use crate::generate::{Sample, Sampling};
 use crate::lora::Lora;
-use crate::pack::{Pack, Packed, Rows};
-use crate::sequence::{self, Outputs, Sequence};
+use crate::pack::{self, Pack, Packed};
+use crate::sequence::{Outputs, Sequence};
 
 impl Engine for Decoder {
     fn name(&self) -> &'static str {
@@ -186,10 +186,9 @@ impl Passes {
             places: batch.iter().map(|&i| sequences[i].places.len()).sum(),
         };
         let mut total = 0.0;
-        let lengths = batch.iter().map(|&i| sequences[i].tokens.len());
-        for run in sequence::runs(lengths, self.pack_tokens) {
-            let packed = Packed::new(batch[run.clone()].iter().map(|&i| (i, &sequences[i])));
-            let x = self.below(decoder, &packed.pack, sequences, &batch[run]);
+        let order = pack::neighbours(sequences, batch);
+        for packed in pack::packs(sequences, &order, self.pack_tokens) {
+            let x = self.below(decoder, &packed, sequences);
             self.trace
                 .forward(decoder, self.route, &packed.pack, x, &packed.wanted);
             let (logits, hidden, dlogits, dhidden) = self.trace.said();
@@ -209,13 +208,7 @@ impl Passes {
     }
 
     /// States of a pack before the lowest trained block.
-    fn below(
-        &mut self,
-        decoder: &Decoder,
-        pack: &Pack,
-        sequences: &[Sequence],
-        members: &[usize],
-    ) -> Vec<f32> {
+    fn below(&mut self, decoder: &Decoder, packed: &Packed, sequences: &[Sequence]) -> Vec<f32> {
         let (route, width) = (self.route, decoder.config.width);
         let run = |pack: &Pack| {
             let x = decoder.embed(pack.tokens(), pack.rows());
@@ -223,23 +216,23 @@ impl Passes {
             decoder.states(&pass, 0..route.lowest, x, None, |_, _| (), None)
         };
         let Some(states) = &mut self.states else {
-            return run(pack);
+            return run(&packed.pack);
         };
-        let missing: Vec<usize> = members
-            .iter()
-            .copied()
-            .filter(|i| !states.contains_key(i))
-            .collect();
-        if !missing.is_empty() {
-            let part = Pack::new(missing.iter().map(|&i| sequences[i].tokens.as_slice()));
-            let x = run(&part);
-            for (&i, span) in missing.iter().zip(part.spans()) {
-                states.insert(i, x[span.start * width..span.end * width].to_vec());
+        let mut missing = packed.members.clone();
+        missing.retain(|i| !states.contains_key(i));
+        for part in pack::packs(sequences, &missing, usize::MAX) {
+            let x = run(&part.pack);
+            for (&i, rows) in part.members.iter().zip(part.pack.sequences()) {
+                let rows = rows.map(|r| &x[r.start * width..r.end * width]);
+                states.insert(i, rows.concat());
             }
         }
-        let mut x = Vec::with_capacity(pack.rows().padded * width);
-        members.iter().for_each(|i| x.extend_from_slice(&states[i]));
-        x.resize(Rows::of(pack.tokens().len()).padded * width, 0.0);
+        let mut x = vec![0.0; packed.pack.rows().padded * width];
+        for (i, [prefix, rest]) in packed.members.iter().zip(packed.pack.sequences()) {
+            let (begins, ends) = states[i].split_at(prefix.len() * width);
+            x[prefix.start * width..][..begins.len()].copy_from_slice(begins);
+            x[rest.start * width..][..ends.len()].copy_from_slice(ends);
+        }
         x
     }
 }

@@ -171,8 +171,16 @@ fn gradients_are_the_slopes_of_the_loss() {
         });
         sequences.push(Sequence {
             places: vec![150, 199],
-            tokens: long,
+            tokens: long.clone(),
         });
+        // Two that begin as each other, in the order that training gives them, with places in the beginning too.
+        for (token, length) in [(70, 40), (80, 9)] {
+            let own = (0..length).map(|i| token + i % 10);
+            sequences.push(Sequence {
+                tokens: long[..60].iter().copied().chain(own).collect(),
+                places: vec![10, 59, 60, 68],
+            });
+        }
         let plain = golden.decoder();
         let adapted = golden.adapted();
         for (decoder, trained) in [(&plain, Trained::Everything), (&adapted, Trained::Adapters)] {
