@@ -2,8 +2,8 @@
 //!
 //! A step's sequences lie end to end in packs, with attention inside each sequence, so nothing is padded and there is no
 //! need to bring sequences of like length together: batches are drawn freely. Not computed are gradients of frozen weights,
-//! anything below the lowest trained block in the backward pass, and, in the last block and the head, rows where no loss
-//! looks.
+//! anything below the lowest trained block in the backward pass, in the last block and the head rows where no loss looks,
+//! and what sequences of a step begin with in common more than once.
 
 mod adamw;
 mod checkpoint;
@@ -55,7 +55,8 @@ pub struct Plan {
     /// Sequences of a step; the last step of an epoch may have fewer.
     pub batch: usize,
     /// Tokens that go through the decoder together. A step's sequences are cut into packs of at most so many, whose
-    /// gradients are added up; a longer sequence is a pack of its own. Less needs less memory.
+    /// gradients are added up; a longer sequence is a pack of its own. What several begin with counts once. Less needs
+    /// less memory.
     pub pack_tokens: usize,
     /// The optimiser.
     pub optimiser: AdamW,
