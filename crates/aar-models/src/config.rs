@@ -219,6 +219,47 @@ impl Config {
         config.check(file.path())
     }
 
+    /// What transformers reads as `config.json`.
+    pub(crate) fn told(&self) -> serde_json::Value {
+        let mut rope = match self.rope.scaling {
+            None => serde_json::json!({ "rope_type": "default" }),
+            Some(Llama3 {
+                factor,
+                low,
+                high,
+                context,
+            }) => serde_json::json!({
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": low,
+                "high_freq_factor": high,
+                "original_max_position_embeddings": context,
+            }),
+        };
+        rope["rope_theta"] = self.rope.base.into();
+        serde_json::json!({
+            "model_type": self.architecture,
+            "architectures": [match self.architecture {
+                Architecture::Llama => "LlamaForCausalLM",
+                Architecture::Qwen2 => "Qwen2ForCausalLM",
+                Architecture::Qwen3 => "Qwen3ForCausalLM",
+            }],
+            "num_hidden_layers": self.layers,
+            "hidden_size": self.width,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head,
+            "intermediate_size": self.ffn,
+            "vocab_size": self.vocabulary,
+            "max_position_embeddings": self.context,
+            "rms_norm_eps": f64::from(self.eps),
+            "rope_parameters": rope,
+            "tie_word_embeddings": self.tied,
+            "eos_token_id": self.end,
+            "hidden_act": "silu",
+        })
+    }
+
     /// Width of all query heads together.
     pub fn query_width(&self) -> usize {
         self.heads * self.head

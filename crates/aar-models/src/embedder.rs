@@ -286,7 +286,7 @@ impl Embedder {
                 done += texts.len();
                 progress(done);
             }
-            Ok(())
+            Ok::<(), ModelError>(())
         })?;
         Ok(out)
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::torch::WorkerError;
+
 /// An error of a model. Messages about files name the file, those about tensors the tensor too.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -121,6 +123,9 @@ pub enum ModelError {
         /// What is wrong.
         what: &'static str,
     },
+    /// The `torch` engine's worker.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// A depth was asked for that the model does not have.
     #[error("layer {layer} asked for, but {model} has layers 0 (embeddings) to {layers}")]
     NoSuchLayer {

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::decoder::{Decoder, Past};
 use crate::error::ModelError;
 use crate::pack::{Pack, Rows};
@@ -91,6 +92,15 @@ impl Sampling {
         kept.last().map_or(0, |k| k.0)
     }
 
+    /// Whether the sampling makes sense and the prompts can go into the decoder.
+    pub(crate) fn check(&self, config: &Config, prompts: &[Vec<u32>]) -> Result<(), ModelError> {
+        if let Some(what) = self.fault() {
+            return Err(ModelError::Sampling { what });
+        }
+        let sequences: Vec<Sequence> = prompts.iter().cloned().map(Sequence::at_end).collect();
+        sequence::check(config, &sequences)
+    }
+
     fn fault(&self) -> Option<&'static str> {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             Some("the temperature must not be negative")
@@ -149,11 +159,17 @@ pub struct Sample {
 }
 
 /// A sample in the making.
-struct Running {
-    sample: Sample,
-    past: Vec<Past>,
+pub(crate) struct Draw {
+    pub(crate) sample: Sample,
+    /// Place of its last token.
     position: usize,
     rng: ChaCha8Rng,
+}
+
+/// One with its cache.
+struct Running {
+    draw: Draw,
+    past: Vec<Past>,
 }
 
 impl Decoder {
@@ -169,11 +185,7 @@ impl Decoder {
         stop: &(dyn Fn(&[u32]) -> bool + Sync),
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Sample>, ModelError> {
-        if let Some(what) = sampling.fault() {
-            return Err(ModelError::Sampling { what });
-        }
-        let sequences: Vec<Sequence> = prompts.iter().cloned().map(Sequence::at_end).collect();
-        sequence::check(&self.config, &sequences)?;
+        sampling.check(&self.config, prompts)?;
         // Samples of a prompt, as many as fit, begin together.
         let at_once = sampling.samples.min(sampling.batch);
         let mut waiting: Vec<(usize, std::ops::Range<usize>)> = (0..prompts.len())
@@ -201,25 +213,22 @@ impl Decoder {
             for run in runs {
                 self.begin(threads, prompts, &starting[run], sampling, &mut running);
             }
-            let ended = |r: &mut Running| self.ended(r, sampling, stop);
-            done.extend(running.extract_if(.., ended).map(|r| r.sample));
+            let ended = |r: &mut Running| r.draw.ended(&self.config, sampling, stop);
+            done.extend(running.extract_if(.., ended).map(|r| r.draw.sample));
             progress(done.len());
             if running.is_empty() {
                 continue;
             }
-            let tokens: Vec<u32> = running
-                .iter()
-                .map(|r| r.sample.tokens.last().copied().unwrap_or_default())
-                .collect();
-            let positions: Vec<usize> = running.iter().map(|r| r.position).collect();
+            let tokens: Vec<u32> = running.iter().map(|r| r.draw.last()).collect();
+            let positions: Vec<usize> = running.iter().map(|r| r.draw.position).collect();
             let mut pasts: Vec<&mut Vec<Past>> = running.iter_mut().map(|r| &mut r.past).collect();
             let logits = self.step(threads, &tokens, &positions, &mut pasts);
             running
                 .par_iter_mut()
                 .zip(logits.par_chunks_exact(self.config.vocabulary))
-                .for_each(|(running, logits)| running.take(logits, sampling));
-            let ended = |r: &mut Running| self.ended(r, sampling, stop);
-            done.extend(running.extract_if(.., ended).map(|r| r.sample));
+                .for_each(|(running, logits)| running.draw.take(logits, sampling));
+            let ended = |r: &mut Running| r.draw.ended(&self.config, sampling, stop);
+            done.extend(running.extract_if(.., ended).map(|r| r.draw.sample));
             progress(done.len());
         }
         done.sort_by_key(|sample| (sample.prompt, sample.nth));
@@ -247,51 +256,40 @@ impl Decoder {
         let rows = logits.chunks_exact(self.config.vocabulary);
         for (((prompt, samples), past), logits) in starting.iter().zip(pasts).zip(rows) {
             for nth in samples.clone() {
-                let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
-                rng.set_stream((*prompt as u64) << 32 | nth as u64);
-                let mut one = Running {
-                    sample: Sample {
-                        prompt: *prompt,
-                        nth,
-                        tokens: Vec::new(),
-                        log_p: Vec::new(),
-                        end: End::Length,
-                    },
-                    past: past.clone(),
-                    position: prompts[*prompt].len() - 1,
-                    rng,
-                };
-                one.take(logits, sampling);
-                running.push(one);
+                let mut draw = Draw::new(*prompt, nth, prompts[*prompt].len(), sampling);
+                draw.take(logits, sampling);
+                let past = past.clone();
+                running.push(Running { draw, past });
             }
         }
     }
-
-    /// Whether a sample is at its end; says so in it.
-    fn ended(
-        &self,
-        running: &mut Running,
-        sampling: &Sampling,
-        stop: &dyn Fn(&[u32]) -> bool,
-    ) -> bool {
-        let tokens = &running.sample.tokens;
-        let end = if tokens.last().is_some_and(|t| self.config.end.contains(t)) {
-            End::Token
-        } else if stop(tokens) {
-            End::Stopped
-        } else if tokens.len() >= sampling.most || running.position >= self.config.context {
-            End::Length
-        } else {
-            return false;
-        };
-        running.sample.end = end;
-        true
-    }
 }
 
-impl Running {
+impl Draw {
+    /// A sample without tokens, after a prompt of so many.
+    pub(crate) fn new(prompt: usize, nth: usize, length: usize, sampling: &Sampling) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
+        rng.set_stream((prompt as u64) << 32 | nth as u64);
+        Self {
+            sample: Sample {
+                prompt,
+                nth,
+                tokens: Vec::new(),
+                log_p: Vec::new(),
+                end: End::Length,
+            },
+            position: length - 1,
+            rng,
+        }
+    }
+
+    /// Its last token; there is one once [`Draw::take`] was called.
+    pub(crate) fn last(&self) -> u32 {
+        self.sample.tokens.last().copied().unwrap_or_default()
+    }
+
     /// Chooses the next token.
-    fn take(&mut self, logits: &[f32], sampling: &Sampling) {
+    pub(crate) fn take(&mut self, logits: &[f32], sampling: &Sampling) {
         let token = sampling.choose(logits, &mut self.rng);
         let total = log_sum_exp(logits.iter().map(|&v| f64::from(v)));
         self.sample.tokens.push(token);
@@ -299,5 +297,26 @@ impl Running {
             .log_p
             .push((f64::from(logits[token as usize]) - total) as f32);
         self.position += 1;
+    }
+
+    /// Whether it is at its end; says so in it.
+    pub(crate) fn ended(
+        &mut self,
+        config: &Config,
+        sampling: &Sampling,
+        stop: &dyn Fn(&[u32]) -> bool,
+    ) -> bool {
+        let tokens = &self.sample.tokens;
+        let end = if tokens.last().is_some_and(|t| config.end.contains(t)) {
+            End::Token
+        } else if stop(tokens) {
+            End::Stopped
+        } else if tokens.len() >= sampling.most || self.position >= config.context {
+            End::Length
+        } else {
+            return false;
+        };
+        self.sample.end = end;
+        true
     }
 }

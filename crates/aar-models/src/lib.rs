@@ -72,6 +72,7 @@ mod sequence;
 mod source;
 mod tensor;
 mod tokenize;
+mod torch;
 pub mod train;
 mod weights;
 
@@ -90,4 +91,5 @@ pub use source::{Hub, ModelSource};
 pub use tensor::Tensor;
 
 pub use tokenize::Tokenizer;
+pub use torch::{Torch, TorchSetup, WorkerError};
 pub use weights::{MINILM_SHA256, SMOLLM2_SHA256, Weights};

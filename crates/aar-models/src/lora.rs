@@ -248,11 +248,9 @@ impl Decoder {
         };
         std::fs::create_dir_all(dir).map_err(io(dir))?;
         let mut tensors = Vec::new();
-        for linear in self.linears() {
-            for adapter in linear.adapters.iter().flatten() {
-                for (name, shape, numbers) in adapter.a.split().chain(adapter.b.split()) {
-                    tensors.push((format!("{PREFIX}{name}"), shape, numbers));
-                }
+        for adapter in self.adapters() {
+            for (name, shape, numbers) in adapter.a.split().chain(adapter.b.split()) {
+                tensors.push((format!("{PREFIX}{name}"), shape, numbers));
             }
         }
         write(&dir.join("adapter_model.safetensors"), tensors, None)?;
@@ -307,6 +305,12 @@ impl Decoder {
         }
         self.lora = Some(lora.clone());
         Ok(())
+    }
+
+    /// Every adapter, in a fixed order.
+    pub(crate) fn adapters(&self) -> impl Iterator<Item = &Adapter> {
+        self.linears()
+            .flat_map(|linear| linear.adapters.iter().flatten())
     }
 
     fn linears(&self) -> impl Iterator<Item = &Linear> {

@@ -9,6 +9,7 @@ use crate::error::ModelError;
 use crate::generate::{Sample, Sampling};
 use crate::gguf::Gguf;
 use crate::tokenize::Tokenizer;
+use crate::torch::{Torch, TorchSetup};
 
 /// A pretrained language model, run by an engine.
 #[derive(Debug)]
@@ -37,18 +38,39 @@ impl LanguageModel {
     /// # Errors
     /// If a file is missing, damaged or of a kind that is not run, or the tokenizer has tokens that the embedding lacks.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        Self::with(path, Decoder::in_dir, Decoder::from_gguf)
+    }
+}
+
+impl LanguageModel<Torch> {
+    /// Opens such a model in PyTorch's hands.
+    ///
+    /// # Errors
+    /// As for [`LanguageModel::open`], or if the worker cannot be started or cannot read the model.
+    pub fn open_torch(path: &Path, setup: &TorchSetup) -> Result<Self, ModelError> {
+        let in_dir = |dir: &Path| Torch::in_dir(dir, setup);
+        Self::with(path, in_dir, |file| Torch::from_gguf(file, setup))
+    }
+}
+
+impl<E: Engine> LanguageModel<E> {
+    fn with(
+        path: &Path,
+        in_dir: impl FnOnce(&Path) -> Result<E, ModelError>,
+        from_gguf: impl FnOnce(Gguf) -> Result<E, ModelError>,
+    ) -> Result<Self, ModelError> {
         let model = if path.is_dir() {
             Self {
                 tokenizer: Tokenizer::open(&path.join("tokenizer.json"))?,
                 chat: ChatTemplate::in_dir(path)?,
-                decoder: Decoder::in_dir(path)?,
+                decoder: in_dir(path)?,
             }
         } else {
             let file = Gguf::open(path)?;
             Self {
                 tokenizer: Tokenizer::smollm(&file)?,
                 chat: ChatTemplate::of_gguf(&file)?,
-                decoder: Decoder::from_gguf(file)?,
+                decoder: from_gguf(file)?,
             }
         };
         let (last, known) = (model.tokenizer.last(), model.decoder.config().vocabulary);
@@ -60,9 +82,7 @@ impl LanguageModel {
         }
         Ok(model)
     }
-}
 
-impl<E: Engine> LanguageModel<E> {
     /// The same model, run by an engine that is chosen at run time.
     pub fn boxed<'a>(self) -> LanguageModel<Box<dyn Engine + 'a>>
     where

@@ -64,6 +64,15 @@ impl Decoder {
         Self::load(config, &Source::Gguf(file))
     }
 
+    /// A decoder without numbers: names and shapes alone, where another engine has the weights.
+    pub(crate) fn form(config: Config) -> Self {
+        Self {
+            parameters: Parameters::form(&config),
+            config,
+            lora: None,
+        }
+    }
+
     fn load(config: Config, source: &Source) -> Result<Self, ModelError> {
         Ok(Self {
             parameters: Parameters::read(&config, source)?,

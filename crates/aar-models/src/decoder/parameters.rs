@@ -31,7 +31,7 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     /// Names and shapes of an architecture's weights, without numbers.
-    fn form(c: &Config) -> Self {
+    pub(super) fn form(c: &Config) -> Self {
         let matrix = |names: &[(String, usize)], inputs: usize| Parameter {
             pieces: names
                 .iter()
@@ -138,7 +138,7 @@ impl Parameters {
     }
 
     /// Every parameter, to look at.
-    pub(super) fn views(&self) -> impl Iterator<Item = &Parameter> {
+    pub(crate) fn views(&self) -> impl Iterator<Item = &Parameter> {
         std::iter::once(&self.embeddings)
             .chain(self.blocks.iter().flat_map(Block::views))
             .chain([&self.norm, &self.head])

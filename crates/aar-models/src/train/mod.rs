@@ -174,8 +174,12 @@ impl Plan {
         Memory::of(&decoder.config, decoder.lora(), sequences, self)
     }
 
-    /// Whether the plan makes sense and fits; tells whether states may be kept.
-    fn check(&self, decoder: &Decoder, sequences: &[Sequence]) -> Result<Memory, TrainError> {
+    /// Whether the plan makes sense for a decoder of this form, whatever engine has its numbers.
+    pub(crate) fn sense(
+        &self,
+        decoder: &Decoder,
+        sequences: &[Sequence],
+    ) -> Result<(), TrainError> {
         let fail = |what: &str| Err(TrainError::Plan(what.to_owned()));
         let adapted = decoder.lora().is_some();
         match self.trained {
@@ -201,7 +205,12 @@ impl Plan {
         if self.clip.is_some_and(|most| most.is_nan() || most <= 0.0) {
             return fail("the gradient's greatest norm must be above 0");
         }
-        sequence::check(&decoder.config, sequences)?;
+        Ok(sequence::check(&decoder.config, sequences)?)
+    }
+
+    /// Whether the plan makes sense and fits; tells whether states may be kept.
+    fn check(&self, decoder: &Decoder, sequences: &[Sequence]) -> Result<Memory, TrainError> {
+        self.sense(decoder, sequences)?;
         let mut memory = self.memory(decoder, sequences);
         let Some(allowed) = self.memory else {
             return Ok(memory);
