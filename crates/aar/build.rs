@@ -1,4 +1,4 @@
-//! Builds `aar-lab` without generators, facts tables and models, and leaves it where `aar` embeds it.
+//! Builds `aar-lab` without generators, facts tables and whatever fetches models, and leaves it where `aar` embeds it.
 //!
 //! Cargo builds only the binary that was asked for, and binaries as dependencies are not stable, so
 //! a nested cargo builds it into a target directory of its own.
@@ -10,7 +10,13 @@ use std::process::Command;
 fn main() -> Result<(), String> {
     let variable = |name: &str| env::var(name).map_err(|error| format!("{name}: {error}"));
     let root = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../..");
-    for room in ["aar-core", "aar-stats", "aar-problem", "aar-lab"] {
+    for room in [
+        "aar-core",
+        "aar-stats",
+        "aar-problem",
+        "aar-models",
+        "aar-lab",
+    ] {
         println!(
             "cargo::rerun-if-changed={}",
             root.join("crates").join(room).display()
@@ -33,7 +39,8 @@ fn main() -> Result<(), String> {
             "--bin",
             "aar-lab",
         ])
-        .args(["--no-default-features", "--locked", "--manifest-path"])
+        .args(["--no-default-features", "--features", "models"])
+        .args(["--locked", "--manifest-path"])
         .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)

@@ -1,7 +1,7 @@
 //! One run of a method in a sandbox: what it sees, what it may use, what is taken from it.
 
 use aar_core::id::Seed;
-use aar_core::method::Method;
+use aar_core::method::{Method, Trial};
 use aar_core::row::{Label, RowId};
 use aar_core::study::RunLimits;
 use aar_sandbox::{
@@ -13,6 +13,8 @@ use thiserror::Error;
 
 /// The directory inside the sandbox where the problem's public part stands.
 const PROBLEM: &str = "/problem";
+/// The directory inside the sandbox where the study's language models stand.
+const MODELS: &str = "/models";
 /// The lab's own binary inside the sandbox; not in `/bin`, which may be the system's.
 pub(crate) const LAB: &str = "/opt/aar/aar-lab";
 /// A decoy token beside it, which no method has a use for: the hub knows who looked here.
@@ -57,8 +59,8 @@ pub struct MethodRun<'a> {
     pub view: &'a View,
     /// Its seed, which also names the weak teacher.
     pub seed: Seed,
-    /// For a cheap trial: how many training rows the lab should look at.
-    pub trial_rows: Option<usize>,
+    /// What makes it cheap.
+    pub trial: Trial,
     /// What it may use.
     pub limits: RunLimits,
 }
@@ -120,6 +122,7 @@ pub struct Runner {
     lab: PathBuf,
     honeytoken: Option<PathBuf>,
     python: Option<PathBuf>,
+    models: Vec<(PathBuf, PathBuf)>,
     devices: Vec<PathBuf>,
     cancel: Cancel,
 }
@@ -133,6 +136,7 @@ impl Runner {
             lab,
             honeytoken: None,
             python: None,
+            models: Vec::new(),
             devices: Vec::new(),
             cancel,
         }
@@ -143,6 +147,13 @@ impl Runner {
     #[must_use]
     pub fn with_python(self, python: Option<PathBuf>) -> Self {
         Self { python, ..self }
+    }
+
+    /// The same runner, whose sandboxes show language models read-only at `$AAR_MODELS`: each is a file of the
+    /// machine with its place below that directory.
+    #[must_use]
+    pub fn with_models(self, models: Vec<(PathBuf, PathBuf)>) -> Self {
+        Self { models, ..self }
     }
 
     /// The same runner, whose sandboxes have these devices of the machine, such as a GPU's; those of recipes do
@@ -222,6 +233,9 @@ impl Runner {
         if let Some(python) = &self.python {
             read_only.push(Mount::new(python, python));
         }
+        let models = self.models.iter();
+        read_only
+            .extend(models.map(|(file, inside)| Mount::new(file, Path::new(MODELS).join(inside))));
         read_only
     }
 
@@ -231,13 +245,17 @@ impl Runner {
             Some(python) => format!("{}/bin:{PATH}", python.display()),
             None => PATH.to_owned(),
         };
-        vec![
+        let mut env = vec![
             ("PATH".to_owned(), path),
             ("HOME".to_owned(), aar_sandbox::WORK.to_owned()),
             ("AAR_PROBLEM".to_owned(), PROBLEM.to_owned()),
             ("AAR_SEED".to_owned(), seed.to_string()),
             ("AAR_OUT".to_owned(), aar_sandbox::OUT.to_owned()),
-        ]
+        ];
+        if !self.models.is_empty() {
+            env.push(("AAR_MODELS".to_owned(), MODELS.to_owned()));
+        }
+        env
     }
 
     pub(crate) fn devices(&self) -> &[PathBuf] {
@@ -258,8 +276,11 @@ impl Runner {
             Runtime::System
         };
         let mut env = self.env(run.seed);
-        if let Some(rows) = run.trial_rows {
-            env.push(("AAR_TRIAL_ROWS".to_owned(), rows.to_string()));
+        for (name, limit) in [
+            ("AAR_TRIAL_ROWS", run.trial.rows),
+            ("AAR_TRIAL_STEPS", run.trial.steps),
+        ] {
+            env.extend(limit.map(|most| (name.to_owned(), most.to_string())));
         }
         let most = BYTES_PER_PREDICTION * view.predict_ids.len() as u64;
         Spec {

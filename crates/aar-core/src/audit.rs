@@ -64,10 +64,15 @@ impl Counterfactual {
         }
     }
 
-    /// Claims have no options that could change places.
+    /// Claims have no options that could change places. Without states there are none to permute, and
+    /// beside garbled texts nothing is left to learn from.
     #[must_use]
-    pub fn applies_to(self, kind: ItemKind) -> bool {
-        self != Self::SwappedOptions || kind == ItemKind::Pair
+    pub fn applies_to(self, kind: ItemKind, has_states: bool) -> bool {
+        match self {
+            Self::SwappedOptions => kind == ItemKind::Pair,
+            Self::GarbledTexts | Self::PermutedStates => has_states,
+            _ => true,
+        }
     }
 }
 
@@ -107,8 +112,9 @@ pub struct Audit {
     /// What came of each counterfactual.
     pub runs: BTreeMap<Counterfactual, AuditRuns>,
     /// The stored predictions of the ceiling, the strong model trained on true labels, on the rows
-    /// of the replication.
-    pub ceiling: Digest,
+    /// of the replication. None where ceilings are language models: their answers are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Digest>,
 }
 
 /// What an audit says of a method, in a word. None of these is a verdict.

@@ -159,6 +159,9 @@ pub enum Event {
         seed: Seed,
         /// How many training rows to use; all if none.
         trial_rows: Option<u64>,
+        /// After how many steps the training of a language model stops; all if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial_steps: Option<u64>,
     },
     /// A researcher asked for a score; its budget is reserved.
     EvaluationRequested {

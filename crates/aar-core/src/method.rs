@@ -11,6 +11,15 @@ pub const RECIPE_FILE: &str = "recipe.toml";
 /// The first word of a command that the lab's own binary answers.
 pub const LAB_COMMAND: &str = "aar-lab";
 
+/// What makes a run without a score cheap. The lab obeys; other programs may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trial {
+    /// How many training rows are looked at; all if none.
+    pub rows: Option<u64>,
+    /// After how many steps the training of a language model stops; none for all.
+    pub steps: Option<u64>,
+}
+
 /// A method's declaration. What it says of itself is a claim; the board derives or checks what it can.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

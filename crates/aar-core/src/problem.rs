@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::id::{Name, ProblemId};
+use crate::recipe::FineTune;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -214,7 +215,7 @@ pub struct TeacherSpec {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "TeachersFile", into = "TeachersFile")]
 pub enum Teachers {
-    /// Probes on `vault/*/weak.safetensors`, trained anew for every seed. Studies need these.
+    /// Probes on `vault/*/weak.safetensors`, trained anew for every seed.
     Probe(TeacherSpec),
     /// Models that read the texts, trained once; their labels of `train` are stored.
     Stored(StoredTeachers),
@@ -227,6 +228,18 @@ pub struct StoredTeachers {
     pub model: String,
     /// Seeds 1 to so many have labels, at least 1.
     pub seeds: u32,
+}
+
+/// The language model that the ceilings are, and how it was fine-tuned on true labels.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ceilings {
+    /// The model, for people; the `strong_model` of `about.toml`.
+    pub model: String,
+    /// What identifies its content: a student of a study must have the same.
+    pub content: Digest,
+    /// How it was trained. A study's baselines are trained alike.
+    pub tuning: FineTune,
 }
 
 /// The form of `[teacher]`: `labels` says that it is a probe, `seeds` that labels are stored.
@@ -302,6 +315,9 @@ pub struct ProblemManifest {
     /// Where weak labels come from; none while no weak model has seen the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<Teachers>,
+    /// What the ceilings are, where they are language models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceilings: Option<Ceilings>,
     /// Per split, once they were measured.
     #[serde(default)]
     pub anchors: BTreeMap<Split, SplitAnchors>,

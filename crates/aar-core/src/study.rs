@@ -13,6 +13,10 @@ use std::fmt;
 /// The version of the run directory's layout that this program reads and writes.
 pub const RUN_FORMAT: u32 = 2;
 
+/// The names of a study's students, one a line, the default first. The file lies in the directory that
+/// sandboxes find in `$AAR_MODELS`; beside it each student has a directory of its name.
+pub const STUDENTS_FILE: &str = "students.txt";
+
 /// Who the researchers start as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -282,6 +286,10 @@ pub struct Study {
     pub isolation: Isolation,
     /// A Python environment of the machine that all sandboxes are shown read-only, at its own absolute path.
     pub python: Option<String>,
+    /// Language models that recipes may fine-tune and programs may read, as `smollm2`, `file:PATH`,
+    /// `hf:OWNER/NAME` or `pypi:PACKAGE==VERSION`. The first one is the default, and the ceilings' model
+    /// where those are language models.
+    pub students: Vec<String>,
     /// Devices of the machine, such as a GPU's, that sandboxes of programs and agents have.
     pub devices: Vec<String>,
     /// Sandboxes that run at one time; 0 means one for each core.
@@ -321,6 +329,7 @@ impl Default for Study {
             replication_seeds: 16,
             isolation: Isolation::default(),
             python: None,
+            students: Vec::new(),
             devices: Vec::new(),
             slots: 0,
             team_evaluations: 10_000,

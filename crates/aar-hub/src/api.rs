@@ -228,6 +228,9 @@ pub struct NewExperiment {
     /// How many training rows to use; all if none.
     #[serde(default)]
     pub trial_rows: Option<u64>,
+    /// After how many steps the training of a language model stops; all if none.
+    #[serde(default)]
+    pub trial_steps: Option<u64>,
 }
 
 /// An experiment, as its author sees it.
@@ -245,6 +248,8 @@ pub struct ExperimentView {
     pub snapshot: SnapshotId,
     /// How many training rows are used; all if none.
     pub trial_rows: Option<u64>,
+    /// After how many steps the training of a language model stops; all if none.
+    pub trial_steps: Option<u64>,
     /// Where it stands.
     pub state: RunState,
     /// Why it failed.

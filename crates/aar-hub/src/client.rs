@@ -8,6 +8,7 @@ use crate::api::{
 };
 use crate::http::{BASE, MAX_WAIT};
 use aar_core::id::{CaseId, EvaluationId, ExperimentId, FindingId, SnapshotId};
+use aar_core::method::Trial;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -154,16 +155,13 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub fn request_experiment(
-        &self,
-        snapshot: SnapshotId,
-        trial_rows: Option<u64>,
-    ) -> Result<ExperimentView> {
+    pub fn request_experiment(&self, snapshot: SnapshotId, trial: Trial) -> Result<ExperimentView> {
         self.post(
             "/experiments",
             &NewExperiment {
                 snapshot,
-                trial_rows,
+                trial_rows: trial.rows,
+                trial_steps: trial.steps,
             },
         )
     }

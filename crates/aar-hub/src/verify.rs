@@ -297,7 +297,7 @@ fn named_blobs(store: &Store, event: &Event, faults: &mut Vec<String>) -> Vec<Di
         Event::Rerun { output, .. } => vec![*output],
         Event::Replicated { replication, .. } => replication.outputs.clone(),
         Event::Audited { audit, .. } => {
-            let mut named = vec![audit.ceiling];
+            let mut named: Vec<Digest> = audit.ceiling.into_iter().collect();
             for runs in audit.runs.values() {
                 if let AuditRuns::Good { outputs } = runs {
                     named.extend(outputs);

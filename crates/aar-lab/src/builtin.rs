@@ -38,6 +38,13 @@ pub const BASELINES: [Builtin; 4] = [
     builtin!("critic-judge", "baselines/critic"),
 ];
 
+/// The established baselines on language models that read texts.
+pub const TEXTS: [Builtin; 3] = [
+    builtin!("vanilla", "texts/vanilla"),
+    builtin!("confident", "texts/confident"),
+    builtin!("zero-shot", "texts/zero_shot"),
+];
+
 /// The five methods that the study describes well enough to rebuild (report §4.2).
 pub const PUBLISHED: [Builtin; 5] = [
     builtin!("ccs-es", "published/ccs_es"),

@@ -1,14 +1,16 @@
 //! `aar-lab run recipe.toml`: runs a recipe on the problem at `$AAR_PROBLEM`.
 //!
 //! Reads `$AAR_SEED`, writes `$AAR_OUT/predictions.jsonl`, prints diagnostics as one line of JSON.
-//! `$AAR_TRIAL_ROWS` makes a cheap trial on that many train rows. Bad input: a message on standard
-//! error and exit code 2.
+//! `$AAR_TRIAL_ROWS` makes a cheap trial on that many train rows, `$AAR_TRIAL_STEPS` stops the training of
+//! a language model after that many steps. Language models are read from `$AAR_MODELS`. Bad input: a message
+//! on standard error and exit code 2.
 //!
 //! `aar-lab workspace` serves an agent's workspace; see [`aar_lab::workspace`]. `aar-lab mcp` and
 //! `aar-lab model` are the ways out of a command-line agent's sandbox; see [`aar_lab::bridge`].
 
 use aar_core::id::Seed;
 use aar_core::recipe::Recipe;
+use aar_core::row::Label;
 use aar_lab::bridge;
 use aar_lab::experiment::{Task, run};
 use aar_lab::workspace::{Workspace, serve};
@@ -60,11 +62,6 @@ fn workspace() -> Result<(), String> {
 fn method(file: &str) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let recipe = Recipe::from_toml(&text).map_err(|error| format!("{file}: {error}"))?;
-    if recipe.finetune.is_some() {
-        let what = "field finetune: language models cannot be trained in a sandbox yet; take the \
-                    part out, or run the recipe outside of a study with `aar lab run`";
-        return Err(format!("{file}: {what}"));
-    }
     let seed = Seed(whole("AAR_SEED")?.ok_or("AAR_SEED is not set")?);
     let rows = whole("AAR_TRIAL_ROWS")?.map(|rows| rows as usize);
     if rows.is_some_and(|rows| rows < 2) {
@@ -73,12 +70,59 @@ fn method(file: &str) -> Result<String, String> {
     let out = directory("AAR_OUT")?;
     let problem = directory("AAR_PROBLEM")?;
     let view = MethodView::open(&problem).map_err(|error| error.to_string())?;
-    let task = Task::read(&view, &recipe, seed, rows).map_err(|error| error.to_string())?;
-    let outcome = run(&recipe, &task, seed);
+    let (labels, diagnostics) = if recipe.finetune.is_some() {
+        texts(recipe, &view, seed, rows)?
+    } else {
+        let task = Task::read(&view, &recipe, seed, rows).map_err(|error| error.to_string())?;
+        let outcome = run(&recipe, &task, seed);
+        (outcome.labels, serde_json::to_string(&outcome.diagnostics))
+    };
     let path = out.join("predictions.jsonl");
-    let lines = write_predictions(&view.predict.ids(), &outcome.labels);
-    write(&path, &lines)?;
-    serde_json::to_string(&outcome.diagnostics).map_err(|error| error.to_string())
+    write(&path, &write_predictions(&view.predict.ids(), &labels))?;
+    diagnostics.map_err(|error| error.to_string())
+}
+
+/// What a run leaves: a label for each row, and what can be said of it as a line of JSON.
+type Ran = (Vec<Label>, serde_json::Result<String>);
+
+/// The strong language model itself is trained.
+#[cfg(feature = "models")]
+fn texts(
+    mut recipe: Recipe,
+    view: &MethodView,
+    seed: Seed,
+    rows: Option<usize>,
+) -> Result<Ran, String> {
+    use aar_lab::text::method::{TextRun, TextTask, run};
+    use aar_lab::text::shown::student;
+    if env::var_os("AAR_MODELS").is_none() {
+        let what = "there is no model to fine-tune: the study's file names none in `students`";
+        return Err(format!("field finetune: {what}"));
+    }
+    let models = directory("AAR_MODELS")?;
+    let steps = whole("AAR_TRIAL_STEPS")?;
+    let finetune = recipe.finetune.get_or_insert_default();
+    finetune.stop_after = steps;
+    let how = TextRun {
+        student: student(&models, finetune.student.as_deref())
+            .map_err(|error| error.to_string())?,
+        weights: aar_lab::models::Weights::in_dir(models),
+        seed,
+        rows,
+    };
+    let task = TextTask {
+        kind: view.about.kind,
+        train: &view.train.rows,
+        weak: &view.weak,
+        predict: &view.predict.rows,
+    };
+    let outcome = run(&recipe, task, &how, &mut |_| ()).map_err(|error| error.to_string())?;
+    Ok((outcome.labels, serde_json::to_string(&outcome.diagnostics)))
+}
+
+#[cfg(not(feature = "models"))]
+fn texts(_: Recipe, _: &MethodView, _: Seed, _: Option<usize>) -> Result<Ran, String> {
+    Err("field finetune: this aar-lab was built without language models".to_owned())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

@@ -533,21 +533,50 @@ fn a_run_that_was_kept_goes_on_from_its_checkpoint() {
     assert_eq!(again, (curve, weights, 0));
 }
 
-#[test]
-fn sandboxes_refuse_recipes_that_train_language_models() {
+/// What `aar-lab run` says to a recipe that fine-tunes, where `$AAR_MODELS` is `models`.
+fn refused(recipe: &str, models: Option<&Path>) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let recipe = dir.path().join("recipe.toml");
-    fs::write(&recipe, "[finetune]\n").unwrap();
-    let answer = std::process::Command::new(env!("CARGO_BIN_EXE_aar-lab"))
-        .arg("run")
-        .arg(&recipe)
-        .env("AAR_SEED", "1")
-        .output()
-        .unwrap();
-    assert_eq!(answer.status.code(), Some(2));
-    let said = String::from_utf8(answer.stderr).unwrap();
-    assert!(
-        said.contains("cannot be trained in a sandbox yet"),
-        "{said}"
+    let problem = dir.path().join("problem");
+    for part in ["train", "predict", "weak"] {
+        fs::create_dir_all(problem.join(part)).unwrap();
+    }
+    let about = "id = \"tiny@1\"\nkind = \"claim\"\n";
+    fs::write(problem.join("about.toml"), about).unwrap();
+    let item = claim("Why?", "so");
+    let row = format!(
+        "{{\"id\":\"{}\",\"group\":\"g\",\"question\":\"Why?\",\"choice\":\"so\"}}\n",
+        item.id()
     );
+    for part in ["train", "predict"] {
+        fs::write(problem.join(part).join("inputs.jsonl"), &row).unwrap();
+    }
+    let weak = format!("{{\"id\":\"{}\",\"p\":0.5}}\n", item.id());
+    fs::write(problem.join("weak/labels.jsonl"), weak).unwrap();
+    fs::write(dir.path().join("recipe.toml"), recipe).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_aar-lab"));
+    command
+        .args(["run", "recipe.toml"])
+        .current_dir(dir.path())
+        .env("AAR_SEED", "1")
+        .env("AAR_OUT", dir.path())
+        .env("AAR_PROBLEM", &problem)
+        .env_remove("AAR_MODELS");
+    command.envs(models.map(|models| ("AAR_MODELS", models)));
+    let answer = command.output().unwrap();
+    assert_eq!(answer.status.code(), Some(2));
+    String::from_utf8(answer.stderr).unwrap()
+}
+
+#[test]
+fn a_recipe_names_a_model_that_there_is() {
+    let said = refused("[finetune]\n", None);
+    assert!(said.contains("names none in `students`"), "{said}");
+    let models = tempfile::tempdir().unwrap();
+    fs::write(models.path().join("students.txt"), "one\ntwo\n").unwrap();
+    let said = refused("[finetune]\nstudent = \"three\"\n", Some(models.path()));
+    let known = "found \"three\", expected one of the study's students: one, two";
+    assert!(said.contains(known), "{said}");
+    fs::create_dir(models.path().join("two")).unwrap();
+    let said = refused("[finetune]\nstudent = \"two\"\n", Some(models.path()));
+    assert!(said.contains("there is no model at"), "{said}");
 }

@@ -11,6 +11,7 @@ use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::kernel::MIN_ROWS;
+use crate::model::LanguageModel;
 use crate::pack::Pack;
 use crate::tokenize::Tokenizer;
 use crate::weights::{MiniLmFiles, Weights};
@@ -156,6 +157,11 @@ impl Embedder {
     pub fn from_gguf(file: Gguf) -> Result<Self, ModelError> {
         let tokenizer = Tokenizer::smollm(&file)?;
         Ok(Self::new(Box::new(Decoder::from_gguf(file)?), tokenizer))
+    }
+
+    /// A language model's decoder with its tokenizer, adapters included.
+    pub fn of(model: LanguageModel) -> Self {
+        Self::new(Box::new(model.decoder), model.tokenizer)
     }
 
     /// Any BERT encoder directory (`config.json`, `model.safetensors`, `tokenizer.json`), unchecked.

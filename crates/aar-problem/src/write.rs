@@ -169,6 +169,7 @@ fn write_files(layout: &Layout, parts: &ProblemParts) -> Result<(), ProblemError
         duplicates: parts.duplicates,
         shared_groups: 0,
         teacher: Some(Teachers::Probe(parts.teacher.clone())),
+        ceilings: None,
         anchors: BTreeMap::new(),
         commitments: BTreeMap::new(),
     };
@@ -201,6 +202,7 @@ fn write_text_files(layout: &Layout, parts: &TextParts) -> Result<(), ProblemErr
         duplicates: parts.duplicates,
         shared_groups: parts.shared_groups,
         teacher: None,
+        ceilings: None,
         anchors: BTreeMap::new(),
         commitments: BTreeMap::new(),
     };
@@ -248,7 +250,11 @@ pub fn write_inputs(
     Ok(())
 }
 
-fn encode_all(file: &Path, about: &About, activations: &[Tensor]) -> Result<Vec<u8>, ProblemError> {
+pub(crate) fn encode_all(
+    file: &Path,
+    about: &About,
+    activations: &[Tensor],
+) -> Result<Vec<u8>, ProblemError> {
     let names = about.activations().iter().map(|spec| spec.tensor_name());
     encode(file, &names.zip(activations).collect::<Vec<_>>())
 }
@@ -298,7 +304,7 @@ fn write_states(
 }
 
 /// Who may read a split's inputs and activations.
-fn open_mode(split: Split) -> u32 {
+pub(crate) fn open_mode(split: Split) -> u32 {
     if split.is_public() { 0o644 } else { 0o600 }
 }
 

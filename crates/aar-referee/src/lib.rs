@@ -6,6 +6,7 @@ pub mod behaviour;
 mod board;
 mod promotion;
 mod referee;
+mod taught;
 mod testbed;
 mod verify;
 

@@ -9,7 +9,7 @@ use aar_core::audit::{Audit, Counterfactual};
 use aar_core::board::{Board, BoardRow, Decision, Replication};
 use aar_core::digest::Digest;
 use aar_core::id::{ProblemId, Seed, SnapshotId};
-use aar_core::method::Method;
+use aar_core::method::{Method, Trial};
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_core::study::RunLimits;
@@ -208,7 +208,8 @@ impl Referee {
         }
         let problem = &replication.problem;
         let testbed = self.testbeds.get(problem).ok_or_else(|| unknown(problem))?;
-        let kind = testbed.problem().about().kind;
+        let about = testbed.problem().about();
+        let (kind, has_states) = (about.kind, !about.activations().is_empty());
         let seeds: Vec<Seed> = replication
             .seeds
             .iter()
@@ -217,7 +218,7 @@ impl Referee {
             .collect();
         let applies = Counterfactual::ALL
             .into_iter()
-            .filter(|c| c.applies_to(kind));
+            .filter(|c| c.applies_to(kind, has_states));
         let jobs: Vec<(Counterfactual, Seed)> = applies
             .flat_map(|change| seeds.iter().map(move |&seed| (change, seed)))
             .collect();
@@ -299,11 +300,19 @@ impl Referee {
         Ok(false)
     }
 
-    /// The ceiling's predictions on the sealed rows; trained at the first call.
-    fn ceiling(&self, testbed: &Testbed, id: &ProblemId) -> Result<Vec<Label>, RefereeError> {
+    /// The ceiling's predictions on the sealed rows; trained at the first call. None where teachers and
+    /// ceilings are language models, which are too dear to be trained again.
+    fn ceiling(
+        &self,
+        testbed: &Testbed,
+        id: &ProblemId,
+    ) -> Result<Option<Vec<Label>>, RefereeError> {
+        if testbed.problem().teacher().is_err() {
+            return Ok(None);
+        }
         let mut known = self.ceilings.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(labels) = known.get(id) {
-            return Ok(labels.clone());
+            return Ok(Some(labels.clone()));
         }
         let problem = testbed.problem();
         let measured = measure(problem, &self.seeds[..self.seeds.len().min(1)]);
@@ -321,7 +330,7 @@ impl Referee {
             .map(|(&right, &label)| if right { label } else { label.flipped() })
             .collect();
         known.insert(id.clone(), labels.clone());
-        Ok(labels)
+        Ok(Some(labels))
     }
 
     fn run_and_record(
@@ -399,7 +408,7 @@ impl Referee {
             method: &code.method,
             view,
             seed,
-            trial_rows: None,
+            trial: Trial::default(),
             limits: self.limits,
         })?;
         Ok(SeedRun {

@@ -57,6 +57,8 @@ pub struct Testbed {
     problem: Problem,
     weak: PathBuf,
     sealed: PathBuf,
+    /// Whose teachers are stored, in the order of their numbers.
+    seeds: Vec<Seed>,
     making: Mutex<()>,
 }
 
@@ -67,9 +69,17 @@ impl Testbed {
     /// the sealed inputs are copied to `sealed`, which must be a directory that only this process
     /// can enter.
     ///
+    /// Where a problem's teachers are stored, the first of `seeds` has teacher 1, the second teacher 2
+    /// and so on. Otherwise every seed has a teacher, which is trained when it is asked for.
+    ///
     /// # Errors
     /// If the problem is malformed or the directories cannot be made.
-    pub fn open(dir: &Path, weak: &Path, sealed: &Path) -> Result<Self, TestbedError> {
+    pub fn open(
+        dir: &Path,
+        weak: &Path,
+        sealed: &Path,
+        seeds: Vec<Seed>,
+    ) -> Result<Self, TestbedError> {
         let problem = Problem::open(dir)?;
         for directory in [weak, sealed] {
             fs::create_dir_all(directory).map_err(failed(directory))?;
@@ -79,6 +89,7 @@ impl Testbed {
             problem,
             weak,
             sealed,
+            seeds,
             making: Mutex::new(()),
         })
     }
@@ -182,14 +193,26 @@ impl Testbed {
             reason,
         };
         self.once(&path, |partial| {
-            let teacher = Teacher::train(&self.problem, seed).map_err(|e| refuse(e.to_string()))?;
-            let labels = teacher
-                .soft_labels(&self.problem, Split::Train)
-                .map_err(|e| refuse(e.to_string()))?;
+            let labels = self.taught(seed).map_err(refuse)?;
             let text = write_weak_labels(&self.problem.table(Split::Train).ids(), &labels);
             fs::write(partial, text).map_err(failed(partial))
         })?;
         Ok(path)
+    }
+}
+
+impl Testbed {
+    /// What the teacher of `seed` says of the train rows, or why there is none.
+    fn taught(&self, seed: Seed) -> Result<Vec<f64>, String> {
+        if self.problem.stored_teachers().is_none() {
+            let teacher = Teacher::train(&self.problem, seed).map_err(|e| e.to_string())?;
+            let said = teacher.soft_labels(&self.problem, Split::Train);
+            return said.map_err(|error| error.to_string());
+        }
+        let place = self.seeds.iter().position(|one| *one == seed);
+        let place = place.ok_or("it is none of those that have stored labels")?;
+        let said = self.problem.stored_weak_labels(place as u64 + 1);
+        said.map_err(|error| error.to_string())
     }
 }
 

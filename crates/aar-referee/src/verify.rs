@@ -2,6 +2,7 @@
 
 use crate::board::{RankTruth, board, correctness};
 use crate::promotion::{decide, next_number};
+use crate::taught;
 use crate::testbed::truth;
 use aar_core::audit::Audit;
 use aar_core::board::{Board, Decision, Group, Replication};
@@ -66,6 +67,7 @@ pub fn recompute(run_dir: &Path, head: Option<Digest>) -> Recomputed {
     for problem in opened(&ledger.entries) {
         match verify_problem(run_dir, problem) {
             Ok(truth) => {
+                faults.extend(taught::faults(run_dir, problem, &ledger.entries));
                 truths.insert(problem.id.clone(), truth);
                 checked.push(format!(
                     "{}: {} files and {} label commitments",

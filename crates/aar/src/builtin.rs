@@ -2,17 +2,17 @@
 
 use aar_core::board::Group;
 use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
-use aar_core::recipe::Recipe;
-use aar_lab::builtin::{BASELINES, Builtin, PUBLISHED};
-use aar_problem::Bundle;
+use aar_core::recipe::{FineTune, Recipe};
+use aar_lab::builtin::{BASELINES, Builtin, PUBLISHED, TEXTS};
 use aar_problem::generate::BuiltinProblem;
+use aar_problem::{Bundle, Problem};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// `aar-lab`, built by `build.rs` without generators, facts tables and models.
+/// `aar-lab`, built by `build.rs` without generators, facts tables and whatever fetches models.
 static LAB: &[u8] = include_bytes!(env!("AAR_LAB_BINARY"));
 
 /// The activations of one built-in problem; the reason names the problem if the file is damaged.
@@ -43,8 +43,14 @@ pub(crate) struct ShippedMethod {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
-/// The four established baselines, then the five published methods.
-pub(crate) fn methods() -> Result<Vec<ShippedMethod>> {
+/// The established baselines of a problem, then the published methods, which need states. Where there are
+/// none, language models are trained as the problem's ceilings were, so that only their labels differ.
+pub(crate) fn methods(problem: &Problem) -> Result<Vec<ShippedMethod>> {
+    if problem.about().activations().is_empty() {
+        let ceilings = problem.manifest().ceilings.as_ref();
+        let tuning = ceilings.map(|ceilings| &ceilings.tuning);
+        return TEXTS.iter().map(|one| text_baseline(one, tuning)).collect();
+    }
     let baselines = BASELINES.iter().map(|one| (Group::Baseline, one));
     let published = PUBLISHED.iter().map(|one| (Group::Published, one));
     baselines
@@ -54,8 +60,27 @@ pub(crate) fn methods() -> Result<Vec<ShippedMethod>> {
 }
 
 fn shipped(group: Group, builtin: &Builtin) -> Result<ShippedMethod> {
+    let recipe = builtin.recipe();
+    let recipe = recipe.with_context(|| format!("the shipped recipe {}", builtin.name))?;
+    method(group, builtin, recipe, builtin.toml.to_owned())
+}
+
+fn text_baseline(builtin: &Builtin, tuning: Option<&FineTune>) -> Result<ShippedMethod> {
     let context = || format!("the shipped recipe {}", builtin.name);
-    let recipe = builtin.recipe().with_context(context)?;
+    let mut recipe = builtin.recipe().with_context(context)?;
+    if let (Some(shipped), Some(tuning)) = (&mut recipe.finetune, tuning) {
+        *shipped = FineTune {
+            zero_shot: shipped.zero_shot,
+            ..tuning.clone()
+        };
+    }
+    let text = recipe.to_toml().with_context(context)?;
+    method(Group::Baseline, builtin, recipe, text)
+}
+
+/// A shipped recipe, whose file holds `text`, as a method.
+fn method(group: Group, builtin: &Builtin, recipe: Recipe, text: String) -> Result<ShippedMethod> {
+    let context = || format!("the shipped recipe {}", builtin.name);
     let name = builtin
         .name
         .parse()
@@ -70,7 +95,7 @@ fn shipped(group: Group, builtin: &Builtin) -> Result<ShippedMethod> {
     let method = toml::to_string(&method).with_context(context)?;
     let files = BTreeMap::from([
         (METHOD_FILE.to_owned(), method.into_bytes()),
-        (RECIPE_FILE.to_owned(), builtin.toml.as_bytes().to_vec()),
+        (RECIPE_FILE.to_owned(), text.into_bytes()),
     ]);
     Ok(ShippedMethod {
         name: builtin.name,

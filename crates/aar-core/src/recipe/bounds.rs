@@ -62,6 +62,9 @@ impl FineTune {
     /// # Errors
     /// [`RecipeError::Field`] names the first field that is out of bounds.
     pub fn validate(&self) -> Result<(), RecipeError> {
+        if let Some(name) = &self.student {
+            whole("finetune.student (length)", name.len(), 1, 100)?;
+        }
         match self.trained {
             Tuned::Lora { rank } => whole("finetune.trained.rank", rank, 1, 256)?,
             Tuned::LastLayers { layers } => whole("finetune.trained.layers", layers, 1, 1024)?,

@@ -429,6 +429,9 @@ pub struct Prediction {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FineTune {
+    /// Which of the study's models is trained; without a name the first. 1 to 100 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub student: Option<String>,
     /// What is trained.
     pub trained: Tuned,
     /// How a row is written.
@@ -446,12 +449,16 @@ pub struct FineTune {
     pub rate: f64,
     /// Most tokens of a row with its label, 16 to 131072; the model's context is a bound too.
     pub max_tokens: usize,
+    /// After how many steps training stops, in a cheap trial. No part of a recipe.
+    #[serde(skip)]
+    pub stop_after: Option<u64>,
 }
 
 impl Default for FineTune {
     /// The study's.
     fn default() -> Self {
         Self {
+            student: None,
             trained: Tuned::Lora { rank: 32 },
             form: TextForm::Plain,
             zero_shot: false,
@@ -460,6 +467,7 @@ impl Default for FineTune {
             batch: 32,
             rate: 1e-4,
             max_tokens: 8192,
+            stop_after: None,
         }
     }
 }

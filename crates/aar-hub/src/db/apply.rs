@@ -158,16 +158,18 @@ pub(crate) fn apply(
             snapshot,
             seed,
             trial_rows,
+            trial_steps,
         } => {
             db.execute(
-                "INSERT INTO experiments (id, researcher, snapshot, seed, trial_rows, requested_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO experiments (id, researcher, snapshot, seed, trial_rows, trial_steps, requested_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 (
                     signed(experiment.0)?,
                     researcher.as_str(),
                     snapshot.to_string(),
                     json(seed)?,
                     trial_rows.map(signed).transpose()?,
+                    trial_steps.map(signed).transpose()?,
                     at,
                 ),
             )?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) const INDEX_FILE: &str = "hub.sqlite";
 
 /// Landed migrations never change; `user_version` counts how many were applied.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/0001_index.sql"),
     include_str!("../../migrations/0002_limits.sql"),
     include_str!("../../migrations/0003_nominations.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/0007_used_by_others.sql"),
     include_str!("../../migrations/0008_expiry.sql"),
     include_str!("../../migrations/0009_reviews.sql"),
+    include_str!("../../migrations/0010_trial_steps.sql"),
 ];
 
 /// Opens the index for writing and brings its tables up to date.

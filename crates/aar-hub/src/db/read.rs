@@ -89,15 +89,17 @@ pub(crate) fn parents(db: &Connection, id: SnapshotId) -> Result<Vec<SnapshotId>
 }
 
 pub(crate) fn experiment(db: &Connection, id: ExperimentId) -> Result<Option<ExperimentView>> {
-    let sql = "SELECT id, researcher, snapshot, trial_rows, state, reason, output, compute_seconds
+    let sql = "SELECT id, researcher, snapshot, trial_rows, state, reason, output, compute_seconds, trial_steps
                FROM experiments WHERE id = ?1";
     one(db, sql, [signed(id.0)?], |row| {
         let trial_rows: Option<i64> = row.get(3)?;
+        let trial_steps: Option<i64> = row.get(8)?;
         Ok(ExperimentView {
             id: ExperimentId(unsigned(row.get(0)?)?),
             researcher: parsed(row, 1)?,
             snapshot: snapshot_id(row, 2)?,
             trial_rows: trial_rows.map(unsigned).transpose()?,
+            trial_steps: trial_steps.map(unsigned).transpose()?,
             state: word(row.get(4)?)?,
             reason: row.get(5)?,
             output: row.get(6)?,

@@ -13,6 +13,7 @@ use crate::hub::{Caller, Hub, Seat};
 use crate::snapshot::Files;
 use aar_core::access::Scope;
 use aar_core::id::{CaseId, EvaluationId, ExperimentId, FindingId, SnapshotId};
+use aar_core::method::Trial;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
@@ -168,7 +169,11 @@ async fn request_experiment(
     Body(new): Body<NewExperiment, MAX_BODY>,
 ) -> Answer<ExperimentView> {
     ask(hub, move |hub| {
-        hub.request_experiment(&name, new.snapshot, new.trial_rows)
+        let trial = Trial {
+            rows: new.trial_rows,
+            steps: new.trial_steps,
+        };
+        hub.request_experiment(&name, new.snapshot, trial)
     })
     .await
     .map(Json)

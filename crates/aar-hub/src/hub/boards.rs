@@ -44,8 +44,8 @@ pub struct NewAudit {
     pub seeds: Vec<Seed>,
     /// What came of each counterfactual; none where it does not apply.
     pub runs: BTreeMap<Counterfactual, Option<ChangedRuns>>,
-    /// The ceiling's predictions on the replication's rows.
-    pub ceiling: Vec<Label>,
+    /// The ceiling's predictions on the replication's rows, where they are known.
+    pub ceiling: Option<Vec<Label>>,
     /// CPU seconds used.
     pub compute_seconds: f64,
 }
@@ -230,11 +230,13 @@ impl Hub {
             };
             runs.insert(change, ended);
         }
+        let ceiling = new.ceiling.as_deref().map(score::encode);
+        let ceiling = ceiling.map(|bytes| self.store.put(&bytes)).transpose()?;
         let audit = Audit {
             replication: id,
             seeds: new.seeds,
             runs,
-            ceiling: self.store.put(&score::encode(&new.ceiling))?,
+            ceiling,
         };
         let event = Event::Audited {
             audit: audit.clone(),

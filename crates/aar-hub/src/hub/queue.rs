@@ -11,6 +11,7 @@ use aar_core::digest::Digest;
 use aar_core::event::{Event, RunEnd};
 use aar_core::feedback::{Feedback, FeedbackPolicy};
 use aar_core::id::{EvaluationId, ExperimentId, Name, Seed, SnapshotId};
+use aar_core::method::Trial;
 use aar_core::row::Label;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -43,8 +44,8 @@ pub struct Job {
     pub files: Files,
     /// With which seeds: one for an experiment, the study's five for an evaluation.
     pub seeds: Vec<Seed>,
-    /// How many training rows to use; all if none, and always all in an evaluation.
-    pub trial_rows: Option<u64>,
+    /// What makes an experiment cheap; nothing in an evaluation.
+    pub trial: Trial,
 }
 
 /// What came of an experiment.
@@ -255,16 +256,20 @@ impl Hub {
 
     fn job(&self, writer: &Writer, run: Run, researcher: Name) -> Result<Job> {
         let gone = || HubError::record(format!("{run:?} vanished from the index"));
-        let (snapshot, seeds, trial_rows) = match run {
+        let (snapshot, seeds, trial) = match run {
             Run::Experiment(id) => {
                 let view = read::experiment(&writer.db, id)?.ok_or_else(gone)?;
                 let seed = read::experiment_seed(&writer.db, id)?.ok_or_else(gone)?;
-                (view.snapshot, vec![seed], view.trial_rows)
+                let trial = Trial {
+                    rows: view.trial_rows,
+                    steps: view.trial_steps,
+                };
+                (view.snapshot, vec![seed], trial)
             }
             Run::Evaluation(id) => {
                 let view = read::evaluation(&writer.db, id)?.ok_or_else(gone)?;
                 let seeds = read::evaluation_seeds(&writer.db, id)?.ok_or_else(gone)?;
-                (view.snapshot, seeds, None)
+                (view.snapshot, seeds, Trial::default())
             }
         };
         let files = self.snapshot_files(snapshot)?;
@@ -274,7 +279,7 @@ impl Hub {
             snapshot,
             files,
             seeds,
-            trial_rows,
+            trial,
         })
     }
 

@@ -9,6 +9,7 @@ use aar_core::budget::Resource;
 use aar_core::event::Event;
 use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{EvaluationId, ExperimentId, Name, SnapshotId};
+use aar_core::method::Trial;
 use std::time::{Duration, Instant};
 
 /// A run that is asked for less than this many training rows teaches nothing.
@@ -23,10 +24,14 @@ impl Hub {
         &self,
         researcher: &Name,
         snapshot: SnapshotId,
-        trial_rows: Option<u64>,
+        trial: Trial,
     ) -> Result<ExperimentView> {
-        if trial_rows.is_some_and(|rows| rows < MIN_TRIAL_ROWS) {
+        if trial.rows.is_some_and(|rows| rows < MIN_TRIAL_ROWS) {
             let why = format!("field trial_rows: expected {MIN_TRIAL_ROWS} or more, or none");
+            return Err(HubError::Invalid(why));
+        }
+        if trial.steps == Some(0) {
+            let why = "field trial_steps: expected 1 or more, or none".to_owned();
             return Err(HubError::Invalid(why));
         }
         self.visible_snapshot(snapshot)?;
@@ -39,7 +44,8 @@ impl Hub {
             researcher: researcher.clone(),
             snapshot,
             seed: self.setup.experiment_seed,
-            trial_rows,
+            trial_rows: trial.rows,
+            trial_steps: trial.steps,
         };
         self.commit(&mut writer, &[requested])?;
         drop(writer);

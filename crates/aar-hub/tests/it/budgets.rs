@@ -3,6 +3,7 @@
 use crate::support::{Lab, client, finish, labels, local, study};
 use aar_core::budget::{Budget, EvaluationRate, Resource};
 use aar_core::event::{Event, RunEnd};
+use aar_core::method::Trial;
 use aar_core::study::Study;
 use aar_hub::HubError;
 use aar_hub::http::serve;
@@ -43,10 +44,14 @@ fn twenty_at_once_get_five() {
         5
     );
     assert_eq!(
-        granted(&|n| hub.request_experiment(ada, snapshots[n], None).is_ok()),
+        granted(&|n| hub
+            .request_experiment(ada, snapshots[n], Trial::default())
+            .is_ok()),
         5
     );
-    let refused = hub.request_experiment(ada, snapshots[0], None).unwrap_err();
+    let refused = hub
+        .request_experiment(ada, snapshots[0], Trial::default())
+        .unwrap_err();
     assert!(matches!(
         refused,
         HubError::Budget {
@@ -58,7 +63,10 @@ fn twenty_at_once_get_five() {
     while let Some(job) = hub.next_job().unwrap() {
         finish(hub, &job, 10);
     }
-    assert!(hub.request_experiment(ada, snapshots[0], None).is_err());
+    assert!(
+        hub.request_experiment(ada, snapshots[0], Trial::default())
+            .is_err()
+    );
     let budget = hub.budget(ada).unwrap();
     assert_eq!(
         (budget.spent.evaluations, budget.reserved_evaluations),
@@ -151,7 +159,11 @@ fn of_an_evaluations_time_its_asker_is_told_whole_steps_and_nobody_else_anything
     }
     // The budget is kept in the steps too: no experiment of known length finds what was left of one.
     let (snapshot, id) = end("last", false, 1.25);
-    let run = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    let run = lab
+        .hub
+        .request_experiment(&ada, snapshot, Trial::default())
+        .unwrap()
+        .id;
     finish(&lab.hub, &lab.hub.next_job().unwrap().unwrap(), 0);
     assert_eq!(spent(), sum + 5.0 + 1.5);
     let trial = lab.hub.experiment(&ada, run).unwrap();
@@ -214,15 +226,23 @@ fn spent_compute_stops_new_requests_and_those_that_wait() {
     }));
     let ada = lab.join("ada");
     let snapshot = lab.store(&ada, "hungry");
-    let first = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
-    let second = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    let first = lab
+        .hub
+        .request_experiment(&ada, snapshot, Trial::default())
+        .unwrap()
+        .id;
+    let second = lab
+        .hub
+        .request_experiment(&ada, snapshot, Trial::default())
+        .unwrap()
+        .id;
     let third = lab.hub.request_evaluation(&ada, snapshot).unwrap().id;
     let job = lab.hub.next_job().unwrap().unwrap();
     assert_eq!(job.run, Run::Experiment(first));
     finish(&lab.hub, &job, 0);
     let refused = lab
         .hub
-        .request_experiment(&ada, snapshot, None)
+        .request_experiment(&ada, snapshot, Trial::default())
         .unwrap_err();
     assert!(matches!(
         refused,
@@ -247,7 +267,9 @@ fn closing_refuses_new_work_and_says_so() {
     lab.time.fetch_add(60 * 60_000, Ordering::SeqCst);
     let closing = |error: HubError| matches!(error, HubError::Closing { .. });
     assert!(closing(
-        lab.hub.request_experiment(&ada, known, None).unwrap_err()
+        lab.hub
+            .request_experiment(&ada, known, Trial::default())
+            .unwrap_err()
     ));
     assert!(closing(
         lab.hub.request_evaluation(&ada, other).unwrap_err()
@@ -299,7 +321,11 @@ fn the_trusted_side_cannot_record_nonsense() {
             .is_err(),
         "twice"
     );
-    let run = lab.hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    let run = lab
+        .hub
+        .request_experiment(&ada, snapshot, Trial::default())
+        .unwrap()
+        .id;
     let outcome = ExperimentOutcome {
         end: RunEnd::Good,
         output: format!("start{}ä", "x".repeat(9_000)),

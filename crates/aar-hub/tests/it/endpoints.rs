@@ -4,6 +4,7 @@ use crate::support::{self, Lab, finish, name, new_snapshot};
 use aar_core::access::Scope;
 use aar_core::case::Suspicion;
 use aar_core::finding::FindingKind;
+use aar_core::method::Trial;
 use aar_hub::Hub;
 use aar_hub::api::{ErrorBody, NewFinding};
 use aar_hub::http::{Server, document, serve};
@@ -44,7 +45,10 @@ pub(crate) fn stage(lab: Lab) -> Stage {
     let hub = &lab.hub;
     let (ada, bob) = (lab.join("ada"), lab.join("bob"));
     let snapshot = lab.store(&ada, "one");
-    let experiment = hub.request_experiment(&ada, snapshot, None).unwrap().id;
+    let experiment = hub
+        .request_experiment(&ada, snapshot, Trial::default())
+        .unwrap()
+        .id;
     finish(hub, &hub.next_job().unwrap().unwrap(), 0);
     let evaluation = lab.evaluate(&ada, snapshot, 234);
     let new = NewFinding {

@@ -4,6 +4,7 @@ use crate::support::{self, Lab, finish};
 use aar_core::board::Group;
 use aar_core::case::Suspicion;
 use aar_core::id::{ProblemId, Seed};
+use aar_core::method::Trial;
 use aar_core::row::Label;
 use aar_hub::HubError;
 use aar_hub::hub::{NewCase, NewReplication};
@@ -82,7 +83,7 @@ fn it_is_still_taken_when_no_new_work_is_and_never_once_the_study_is_closed() {
     lab.evaluate(&ada, one, 300);
     lab.evaluate(&ada, two, 300);
     lab.hub.set_deadline(0).unwrap();
-    let refused = lab.hub.request_experiment(&ada, one, None);
+    let refused = lab.hub.request_experiment(&ada, one, Trial::default());
     assert!(refused.is_err());
     lab.hub.nominate(&ada, one).unwrap();
     lab.hub.close(std::collections::BTreeMap::new()).unwrap();

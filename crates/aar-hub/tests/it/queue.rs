@@ -3,6 +3,7 @@
 use crate::support::{EXPERIMENT_SEED, Lab, files, finish, predictions};
 use aar_core::board::Group;
 use aar_core::id::{Name, Seed, SnapshotId};
+use aar_core::method::Trial;
 use aar_hub::api::RunState;
 use aar_hub::hub::{NewReplication, Run};
 use std::time::Duration;
@@ -14,9 +15,13 @@ fn least_used_first_and_experiments_before_evaluations() {
     let (one, two) = (lab.store(&ada, "one"), lab.store(&bob, "two"));
     lab.hub.request_evaluation(&ada, one).unwrap();
     for _ in 0..3 {
-        lab.hub.request_experiment(&ada, one, None).unwrap();
+        lab.hub
+            .request_experiment(&ada, one, Trial::default())
+            .unwrap();
     }
-    lab.hub.request_experiment(&bob, two, None).unwrap();
+    lab.hub
+        .request_experiment(&bob, two, Trial::default())
+        .unwrap();
     let mut order = Vec::new();
     while let Some(job) = lab.hub.next_job().unwrap() {
         let scored = matches!(job.run, Run::Evaluation(_));
@@ -37,9 +42,13 @@ fn parallel_slots_are_shared_before_anything_is_charged() {
     let (ada, bob) = (lab.join("ada"), lab.join("bob"));
     let (one, two) = (lab.store(&ada, "one"), lab.store(&bob, "two"));
     for _ in 0..3 {
-        lab.hub.request_experiment(&ada, one, None).unwrap();
+        lab.hub
+            .request_experiment(&ada, one, Trial::default())
+            .unwrap();
     }
-    lab.hub.request_experiment(&bob, two, None).unwrap();
+    lab.hub
+        .request_experiment(&bob, two, Trial::default())
+        .unwrap();
     let first = lab.hub.next_job().unwrap().unwrap();
     let second = lab.hub.next_job().unwrap().unwrap();
     assert_eq!(
@@ -60,8 +69,12 @@ fn a_sleeper_does_not_hold_all_workers() {
     // Bob has spent something, Ada's sleeping runs never do.
     lab.evaluate(&bob, two, 100);
     for _ in 0..3 {
-        lab.hub.request_experiment(&ada, one, None).unwrap();
-        lab.hub.request_experiment(&bob, two, None).unwrap();
+        lab.hub
+            .request_experiment(&ada, one, Trial::default())
+            .unwrap();
+        lab.hub
+            .request_experiment(&bob, two, Trial::default())
+            .unwrap();
     }
     let hand_out = || lab.hub.next_job().unwrap().unwrap();
     let order: Vec<_> = (0..4).map(|_| hand_out().researcher).collect();
@@ -73,7 +86,9 @@ fn an_experiment_has_a_teacher_that_no_evaluation_has() {
     let lab = Lab::new();
     let ada = lab.join("ada");
     let one = lab.store(&ada, "one");
-    lab.hub.request_experiment(&ada, one, None).unwrap();
+    lab.hub
+        .request_experiment(&ada, one, Trial::default())
+        .unwrap();
     lab.hub.request_evaluation(&ada, one).unwrap();
     let trial = lab.hub.next_job().unwrap().unwrap();
     let scored = lab.hub.next_job().unwrap().unwrap();
@@ -86,7 +101,12 @@ fn only_its_researcher_takes_back_an_experiment_and_only_while_it_waits() {
     let lab = Lab::new();
     let (ada, bob) = (lab.join("ada"), lab.join("bob"));
     let one = lab.store(&ada, "one");
-    let ask = || lab.hub.request_experiment(&ada, one, None).unwrap().id;
+    let ask = || {
+        lab.hub
+            .request_experiment(&ada, one, Trial::default())
+            .unwrap()
+            .id
+    };
     let (first, second) = (ask(), ask());
     let refused = |who: &Name, id| lab.hub.cancel_experiment(who, id).unwrap_err().to_string();
     assert!(
@@ -119,7 +139,9 @@ fn waiting_for_a_job_ends_in_time() {
     let hub = lab.hub.clone();
     let waiting = std::thread::spawn(move || hub.wait_job(Duration::from_secs(10)).unwrap());
     std::thread::sleep(Duration::from_millis(50));
-    lab.hub.request_experiment(&ada, one, None).unwrap();
+    lab.hub
+        .request_experiment(&ada, one, Trial::default())
+        .unwrap();
     assert_eq!(waiting.join().unwrap().unwrap().snapshot, one);
 }
 

@@ -4,6 +4,7 @@ use crate::support::{self, Lab, files, finish, predictions, setup};
 use aar_core::board::Group;
 use aar_core::finding::FindingKind;
 use aar_core::id::{FindingId, Seed};
+use aar_core::method::Trial;
 use aar_hub::api::NewFinding;
 use aar_hub::hub::{EvaluationOutcome, NewReplication};
 use aar_hub::ledger::LEDGER_FILE;
@@ -30,7 +31,16 @@ fn eventful() -> Lab {
         .put_snapshot(&bob, &files("child"), &[one, two])
         .unwrap()
         .snapshot;
-    lab.hub.request_experiment(&bob, child, Some(100)).unwrap();
+    lab.hub
+        .request_experiment(
+            &bob,
+            child,
+            Trial {
+                rows: Some(100),
+                ..Trial::default()
+            },
+        )
+        .unwrap();
     finish(&lab.hub, &lab.hub.next_job().unwrap().unwrap(), 0);
     let done = lab.evaluate(&ada, one, 250);
     let broken = lab.hub.request_evaluation(&bob, two).unwrap().id;
@@ -66,7 +76,9 @@ fn eventful() -> Lab {
     lab.hub
         .record_replication_failed(two, &"math@1".parse().unwrap(), "time")
         .unwrap();
-    lab.hub.request_experiment(&bob, two, None).unwrap();
+    lab.hub
+        .request_experiment(&bob, two, Trial::default())
+        .unwrap();
     lab
 }
 
@@ -164,7 +176,18 @@ fn unfinished_runs_wait_again() {
     let lab = Lab::new();
     let ada = lab.join("ada");
     let one = lab.store(&ada, "one");
-    let experiment = lab.hub.request_experiment(&ada, one, Some(50)).unwrap().id;
+    let experiment = lab
+        .hub
+        .request_experiment(
+            &ada,
+            one,
+            Trial {
+                rows: Some(50),
+                ..Trial::default()
+            },
+        )
+        .unwrap()
+        .id;
     lab.hub.request_evaluation(&ada, one).unwrap();
     let (first, second) = (lab.hub.next_job().unwrap(), lab.hub.next_job().unwrap());
     assert!(first.is_some() && second.is_some() && lab.hub.next_job().unwrap().is_none());

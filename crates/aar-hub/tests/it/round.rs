@@ -4,6 +4,7 @@ use crate::support::{self, Lab, client, finish, new_snapshot, predictions};
 use aar_core::board::Group;
 use aar_core::finding::FindingKind;
 use aar_core::id::{FindingId, Seed};
+use aar_core::method::Trial;
 use aar_hub::api::{NewFinding, RunState};
 use aar_hub::http::serve;
 use aar_hub::hub::{NewReplication, Run};
@@ -29,8 +30,19 @@ fn from_joining_to_the_board() {
     // Ada tries, then asks for a score; compute works beside her.
     let mine = ada.put_snapshot(&new_snapshot("better")).unwrap();
     assert!(mine.new);
-    let trial = ada.request_experiment(mine.snapshot, Some(64)).unwrap();
+    let cheap = Trial {
+        rows: Some(64),
+        steps: Some(3),
+    };
+    let nothing = Trial {
+        steps: Some(0),
+        ..cheap
+    };
+    let refused = ada.request_experiment(mine.snapshot, nothing).unwrap_err();
+    assert!(refused.to_string().contains("trial_steps"), "{refused}");
+    let trial = ada.request_experiment(mine.snapshot, cheap).unwrap();
     assert_eq!(trial.state, RunState::Waiting);
+    assert_eq!((trial.trial_rows, trial.trial_steps), (Some(64), Some(3)));
     let asked = ada.request_evaluation(mine.snapshot).unwrap();
     let worker = {
         let hub = hub.clone();
@@ -38,7 +50,7 @@ fn from_joining_to_the_board() {
             let mut rows = Vec::new();
             for _ in 0..2 {
                 let job = hub.wait_job(Duration::from_secs(10)).unwrap().unwrap();
-                rows.push((job.run, job.trial_rows, job.seeds.len(), job.files.len()));
+                rows.push((job.run, job.trial, job.seeds.len(), job.files.len()));
                 finish(&hub, &job, 299);
             }
             rows
@@ -58,8 +70,8 @@ fn from_joining_to_the_board() {
     assert!((told - expected).abs() < 1e-12, "{told} {expected}");
     let worked = worker.join().unwrap();
     let wanted = [
-        (Run::Experiment(trial.id), Some(64), 1, 2),
-        (Run::Evaluation(asked.id), None, 5, 2),
+        (Run::Experiment(trial.id), cheap, 1, 2),
+        (Run::Evaluation(asked.id), Trial::default(), 5, 2),
     ];
     assert_eq!(worked, wanted);
 
@@ -140,7 +152,7 @@ fn from_joining_to_the_board() {
     let head = hub.close(std::collections::BTreeMap::new()).unwrap();
     assert!(ada.comment(finding.id, "late").unwrap_err().code() == Some("conflict"));
     assert!(
-        ada.request_experiment(mine.snapshot, None)
+        ada.request_experiment(mine.snapshot, Trial::default())
             .unwrap_err()
             .is_closing()
     );
@@ -161,7 +173,10 @@ fn a_long_poll_ends_with_its_run_or_its_time() {
     let server = serve(lab.hub.clone(), support::local()).unwrap();
     let ada = client(&server.base_url(), &lab.hub, "ada");
     let snapshot = ada.put_snapshot(&new_snapshot("slow")).unwrap().snapshot;
-    let id = ada.request_experiment(snapshot, None).unwrap().id;
+    let id = ada
+        .request_experiment(snapshot, Trial::default())
+        .unwrap()
+        .id;
     let start = Instant::now();
     let view = ada.experiment(id, Duration::from_millis(300)).unwrap();
     assert_eq!(view.state, RunState::Waiting);
@@ -184,7 +199,10 @@ fn ending_the_server_ends_its_long_polls() {
     let server = serve(lab.hub.clone(), support::local()).unwrap();
     let ada = client(&server.base_url(), &lab.hub, "ada");
     let snapshot = ada.put_snapshot(&new_snapshot("slow")).unwrap().snapshot;
-    let id = ada.request_experiment(snapshot, None).unwrap().id;
+    let id = ada
+        .request_experiment(snapshot, Trial::default())
+        .unwrap()
+        .id;
     let waiting = std::thread::spawn(move || ada.experiment(id, Duration::from_secs(20)));
     std::thread::sleep(Duration::from_millis(200));
     let start = Instant::now();

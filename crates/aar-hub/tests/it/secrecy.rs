@@ -5,6 +5,7 @@ use crate::support::{CEILING, Lab, WEAK, files, finish, labels, name, prediction
 use aar_core::access::Scope;
 use aar_core::board::Group;
 use aar_core::id::Seed;
+use aar_core::method::Trial;
 use aar_hub::hub::NewReplication;
 
 #[test]
@@ -149,7 +150,11 @@ fn experiments_are_their_authors_own() {
     let lab = Lab::new();
     let (ada, bob) = (lab.join("ada"), lab.join("bob"));
     let one = lab.store(&ada, "one");
-    let id = lab.hub.request_experiment(&ada, one, None).unwrap().id;
+    let id = lab
+        .hub
+        .request_experiment(&ada, one, Trial::default())
+        .unwrap()
+        .id;
     finish(&lab.hub, &lab.hub.next_job().unwrap().unwrap(), 0);
     assert!(lab.hub.experiment(&ada, id).unwrap().output.is_some());
     assert!(lab.hub.experiment(&bob, id).is_err());

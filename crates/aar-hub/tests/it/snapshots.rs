@@ -5,6 +5,7 @@ use aar_core::board::Group;
 use aar_core::digest::Digest;
 use aar_core::family::Family;
 use aar_core::id::SnapshotId;
+use aar_core::method::Trial;
 use aar_hub::HubError;
 use aar_hub::snapshot::{Files, id_of};
 
@@ -241,7 +242,9 @@ fn published_methods_are_hidden() {
     let missing = |error: HubError| matches!(error, HubError::NotFound { .. });
     assert!(missing(lab.hub.get_snapshot(hidden).unwrap_err()));
     assert!(missing(
-        lab.hub.request_experiment(&ada, hidden, None).unwrap_err()
+        lab.hub
+            .request_experiment(&ada, hidden, Trial::default())
+            .unwrap_err()
     ));
     assert!(missing(
         lab.hub.request_evaluation(&ada, hidden).unwrap_err()

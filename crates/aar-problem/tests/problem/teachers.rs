@@ -1,7 +1,9 @@
 //! Weak teachers whose labels are stored: what `set_teachers` writes, and what `check` refuses of it.
 
 use crate::fixture::Written;
-use aar_core::problem::{ItemKind, Split, SplitAnchors};
+use aar_core::digest::Digest;
+use aar_core::problem::{Ceilings, ItemKind, Split, SplitAnchors};
+use aar_core::recipe::FineTune;
 use aar_problem::{Problem, check};
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,6 +31,14 @@ fn anchors(weak: f64, ceiling: f64) -> BTreeMap<Split, SplitAnchors> {
     BTreeMap::from([(Split::Dev, one), (Split::Rank, one)])
 }
 
+fn ceilings() -> Ceilings {
+    Ceilings {
+        model: "strong".to_owned(),
+        content: Digest::of(b"strong"),
+        tuning: FineTune::default(),
+    }
+}
+
 fn taught() -> (Written, Problem, Vec<Vec<f64>>) {
     let written = texts();
     let mut problem = written.open();
@@ -40,10 +50,8 @@ fn taught() -> (Written, Problem, Vec<Vec<f64>>) {
                 .collect()
         })
         .to_vec();
-    let names = || ("weak".to_owned(), "strong".to_owned());
-    let (weak, strong) = names();
     problem
-        .set_teachers(weak, strong, &labels, anchors(0.6, 0.8))
+        .set_teachers("weak".into(), ceilings(), &labels, anchors(0.6, 0.8))
         .unwrap();
     (written, problem, labels)
 }
@@ -59,7 +67,7 @@ fn stored_labels_are_read_back_and_pass_the_check() {
     }
     let said = problem.teacher().unwrap_err().to_string();
     assert!(
-        said.contains("studies cannot run on such problems"),
+        said.contains("there is nothing to train others from"),
         "{said}"
     );
     let report = check(&written.dir).unwrap();
@@ -76,11 +84,11 @@ fn stored_labels_are_read_back_and_pass_the_check() {
 fn fewer_teachers_leave_nothing_behind_and_no_gap_is_noted() {
     let (written, mut problem, labels) = taught();
     problem
-        .set_teachers("w".into(), "s".into(), &labels[..1], anchors(0.8, 0.8))
+        .set_teachers("w".into(), ceilings(), &labels[..1], anchors(0.8, 0.8))
         .unwrap();
     assert!(check(&written.dir).unwrap().manifest.hard);
     assert!(!written.path("vault/train/weak/2.jsonl").exists());
-    let refused = problem.set_teachers("w".into(), "s".into(), &labels, anchors(0.8, 1.8));
+    let refused = problem.set_teachers("w".into(), ceilings(), &labels, anchors(0.8, 1.8));
     assert!(refused.is_err());
     assert!(check(&written.dir).is_ok(), "nothing was changed");
 }
@@ -89,7 +97,7 @@ fn fewer_teachers_leave_nothing_behind_and_no_gap_is_noted() {
 fn a_problem_with_weak_features_keeps_its_probes() {
     let written = Written::new(ItemKind::Pair);
     let mut problem = written.open();
-    let refused = problem.set_teachers("w".into(), "s".into(), &[], anchors(0.6, 0.8));
+    let refused = problem.set_teachers("w".into(), ceilings(), &[], anchors(0.6, 0.8));
     assert!(
         refused
             .unwrap_err()

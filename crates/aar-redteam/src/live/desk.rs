@@ -4,7 +4,7 @@ use super::probe::Probe;
 use aar_core::family::Family;
 use aar_core::feedback::Feedback;
 use aar_core::id::SnapshotId;
-use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
+use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE, Trial};
 use aar_core::row::{Item, RowId};
 use aar_hub::Client;
 use aar_hub::api::{EvaluationView, NewSnapshot, RunState};
@@ -224,7 +224,7 @@ impl Desk {
         snapshot: SnapshotId,
     ) -> Result<Option<String>, ClientError> {
         let client = self.client(0);
-        let asked = client.request_experiment(snapshot, None)?.id;
+        let asked = client.request_experiment(snapshot, Trial::default())?.id;
         let answer = client.await_experiment(asked, PATIENCE)?;
         if let Some(reason) = answer.reason {
             self.notes.failed.push(reason);

@@ -1,7 +1,7 @@
 //! From the outputs of changed runs to what kind of method it is.
 
 use super::AUDIT_SEEDS;
-use super::slices::{gather, over_ceiling, stress};
+use super::slices::{gather, no_ceiling, over_ceiling, stress};
 use super::view::half_pool;
 use crate::board::{BoardError, RankTruth, ReadBlob, decode, statistics, truth_of};
 use aar_core::audit::{Audit, AuditRuns, Counterfactual, Evidence, Measure, Profile, Trait};
@@ -38,7 +38,7 @@ pub(crate) fn profile(
     });
     let original = decode(&places.collect::<Vec<_>>())?;
     let all = decode(&replication.outputs)?;
-    let ceiling = decode(&[audit.ceiling])?;
+    let ceiling = audit.ceiling.map(|one| decode(&[one])).transpose()?;
     let mut changed = BTreeMap::new();
     for (&change, runs) in &audit.runs {
         if let AuditRuns::Good { outputs } = runs {
@@ -53,7 +53,10 @@ pub(crate) fn profile(
     };
     let judged = reading.judge().and_then(|mut profile| {
         stress(&mut profile, &all, truth)?;
-        over_ceiling(&mut profile, &all, &ceiling, truth)?;
+        match &ceiling {
+            Some(ceiling) => over_ceiling(&mut profile, &all, ceiling, truth)?,
+            None => profile.evidence.push(no_ceiling()),
+        }
         Ok(profile)
     });
     judged.map_err(|source| statistics(replication, source))
@@ -233,7 +236,7 @@ fn evidence(change: Counterfactual, runs: &AuditRuns, effect: Option<&Effect>) -
         ),
         _ => (
             Measure::Nothing,
-            format!("{}: does not apply to this problem", meaning(change)),
+            format!("{}: left out, {}", meaning(change), without(change)),
         ),
     };
     Evidence {
@@ -258,5 +261,17 @@ fn meaning(change: Counterfactual) -> &'static str {
         Counterfactual::SwappedOptions => "options swapped",
         Counterfactual::GarbledTexts => "nonsense in place of the texts",
         Counterfactual::PermutedStates => "dimensions of the states permuted, with random signs",
+    }
+}
+
+/// Why a change has no place on a problem.
+fn without(change: Counterfactual) -> &'static str {
+    match change {
+        Counterfactual::SwappedOptions => "claims have no options",
+        Counterfactual::GarbledTexts => {
+            "the problem has no states, so nothing but its texts is there"
+        }
+        Counterfactual::PermutedStates => "the problem has no states",
+        _ => "it does not apply to this problem",
     }
 }

@@ -8,6 +8,7 @@ use super::tools::{
 };
 use crate::llm::ToolInput;
 use aar_core::id::SnapshotId;
+use aar_core::method::Trial;
 use aar_core::workspace::{Answer, MAX_SECONDS, Request};
 use aar_hub::api::{
     EvaluationView, ExperimentView, NewFinding, NewSnapshot, RunState, SnapshotView,
@@ -247,9 +248,13 @@ impl<'a> Desk<'a> {
 
     fn run_experiment(&self, call: &RunExperiment) -> Result<String, String> {
         let snapshot = self.store(&call.method)?;
+        let trial = Trial {
+            rows: call.trial_rows,
+            steps: call.trial_steps,
+        };
         let view = self
             .hub
-            .request_experiment(snapshot, call.trial_rows)
+            .request_experiment(snapshot, trial)
             .map_err(words)?;
         Ok(experiment_words(&view))
     }

@@ -74,6 +74,9 @@ pub struct RunExperiment {
     /// For a cheap trial: how many train rows to look at.
     #[serde(default)]
     pub trial_rows: Option<u64>,
+    /// For a cheap trial of a recipe that fine-tunes: after how many steps training stops.
+    #[serde(default)]
+    pub trial_steps: Option<u64>,
 }
 
 /// Has a method scored on the dev rows, on five fresh teachers, and returns the evaluation's number at

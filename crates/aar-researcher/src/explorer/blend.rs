@@ -84,6 +84,9 @@ pub(super) fn recombine(one: &Recipe, other: &Recipe, rng: &mut ChaCha8Rng) -> O
     if coin() {
         child.evolve = other.evolve;
     }
+    if coin() && one.finetune.is_some() {
+        child.finetune.clone_from(&other.finetune);
+    }
     let child = tidy(child);
     (child != one && child != other && affordable(&child)).then_some(child)
 }

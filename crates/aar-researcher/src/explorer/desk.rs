@@ -4,7 +4,7 @@ use super::blend;
 use super::error::ExplorerError;
 use super::words;
 use aar_core::id::{EvaluationId, ExperimentId, FindingId, Name, SnapshotId};
-use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
+use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE, Trial};
 use aar_core::recipe::Recipe;
 use aar_hub::api::{
     BudgetView, EvaluationView, ExperimentView, FindingView, Leaderboard, NewFinding, NewSnapshot,
@@ -83,13 +83,13 @@ impl Desk<'_> {
         self.ask(|client| client.put_snapshot(&new)).map(Some)
     }
 
-    /// Runs a snapshot once, on some training rows. None if it was stopped before the end.
+    /// Runs a snapshot once, cheaply. None if it was stopped before the end.
     pub(super) fn experiment(
         &self,
         snapshot: SnapshotId,
-        rows: u64,
+        trial: Trial,
     ) -> Result<Option<ExperimentView>> {
-        let asked = self.ask(|client| client.request_experiment(snapshot, Some(rows)))?;
+        let asked = self.ask(|client| client.request_experiment(snapshot, trial))?;
         let id: ExperimentId = asked.id;
         self.wait(
             asked,

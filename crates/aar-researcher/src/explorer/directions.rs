@@ -6,9 +6,10 @@
 //! parts that make those up are found, if at all, by moving.
 
 use super::moves::Move;
+use super::texts;
 use aar_core::recipe::{
-    Ensemble, Evolve, Features, Labels, Layers, Loss, Orient, Prediction, Recipe, Refine, Student,
-    StudentKind,
+    Ensemble, Evolve, Features, FineTune, Labels, Layers, Loss, Orient, Prediction, Recipe, Refine,
+    Student, StudentKind,
 };
 use aar_core::study::Directions;
 
@@ -35,6 +36,19 @@ impl Direction {
         match directions {
             Directions::Study => TOPICS[index % TOPICS.len()].direction(),
             Directions::None => UNDIRECTED.direction(),
+        }
+    }
+
+    /// The same direction where language models are fine-tuned, and baselines with `tuning`.
+    #[must_use]
+    pub fn on_texts(self, tuning: &FineTune) -> Self {
+        let mut weights = self.weights;
+        weights.retain(|(kind, _)| texts::MOVES.contains(kind));
+        Self {
+            starts: texts::starts(tuning),
+            weights,
+            palette: &[],
+            ..self
         }
     }
 

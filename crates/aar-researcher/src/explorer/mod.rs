@@ -33,6 +33,7 @@ mod refinements;
 mod run;
 mod share;
 mod surrogate;
+mod texts;
 mod think;
 mod trial;
 mod words;

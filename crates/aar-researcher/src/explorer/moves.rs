@@ -3,6 +3,7 @@
 use super::blend::tidy;
 use super::grid::{self, near};
 use super::refinements;
+use super::texts;
 use aar_core::problem::Pooling;
 use aar_core::recipe::{
     Combine, Evolve, Labels, Layers, Loss, Orient, PairView, Recipe, Refine, Stage, StudentKind,
@@ -12,7 +13,8 @@ use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 
-/// The part of a recipe that a mutation changes.
+/// The part of a recipe that a mutation changes. Where a language model is fine-tuned, the student is which
+/// weights are trained, regularisation the learning rate, and the curriculum how often rows are seen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Move {
     /// Which depths are read, and how tokens were pooled.
@@ -114,6 +116,9 @@ pub(super) fn affordable(recipe: &Recipe) -> bool {
 }
 
 fn change(recipe: &mut Recipe, kind: Move, palette: &[Refine], rng: &mut ChaCha8Rng) {
+    if recipe.finetune.is_some() {
+        return texts::change(recipe, kind, rng);
+    }
     match kind {
         Move::Layers => change_layers(recipe, rng),
         Move::Representation => change_representation(recipe, rng),

@@ -13,6 +13,7 @@ use super::think::{Idea, Thinker};
 use super::trial;
 use super::words;
 use aar_core::id::{Name, Seed, SnapshotId};
+use aar_core::method::Trial;
 use aar_hub::Client;
 use aar_hub::api::{BudgetView, RunState};
 use std::fmt;
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 const MOST_FAILURES: u32 = 20;
 /// Times that nothing new may come to mind in a row; others' findings may help in between.
 const MOST_BLANKS: u32 = 5;
+/// Steps of a language model's training in a trial: enough to see that it fits into its sandbox.
+const MODEL_STEPS: u64 = 2;
 /// The pause after a blank.
 const BLANK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -263,10 +266,17 @@ impl Explorer<'_> {
     /// Runs the recipe once on few rows. False if it is not worth an evaluation.
     fn trial(&mut self, idea: &Idea, place: usize, snapshot: SnapshotId) -> Result<bool> {
         self.report(Doing::Trying(desk::method_name(&idea.recipe)));
-        let Some(view) = self.desk.experiment(snapshot, self.config.trial_rows)? else {
+        let trains_model = idea.recipe.finetune.is_some();
+        let trial = Trial {
+            rows: Some(self.config.trial_rows),
+            steps: trains_model.then_some(MODEL_STEPS),
+        };
+        let Some(view) = self.desk.experiment(snapshot, trial)? else {
             return Ok(false);
         };
         let verdict = match view.state {
+            // After so few steps its answers mean nothing yet.
+            RunState::Good if trains_model => Ok("it can be trained".to_owned()),
             RunState::Good => trial::verdict(view.output.as_deref().unwrap_or_default()),
             _ => Err(view.reason.unwrap_or_else(|| "the trial failed".to_owned())),
         };

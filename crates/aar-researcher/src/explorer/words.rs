@@ -1,14 +1,21 @@
 //! A recipe in words, for summaries and findings.
 
+use super::texts;
 use aar_core::recipe::{
     Labels, Layers, Loss, NamedLayers, PairView, Recipe, Refine, StudentKind, Threshold,
 };
 
 /// What the recipe does, in one sentence without its full stop.
 pub(super) fn describe(recipe: &Recipe) -> String {
-    let mut steps = vec![labels(recipe.labels)];
+    let mut steps = match &recipe.finetune {
+        Some(finetune) if finetune.zero_shot => vec!["the model's own answers".to_owned()],
+        _ => vec![labels(recipe.labels)],
+    };
     steps.extend(recipe.refine.iter().map(refinement));
-    steps.push(student(recipe));
+    match &recipe.finetune {
+        Some(finetune) => steps.push(texts::describe(finetune)),
+        None => steps.push(student(recipe)),
+    }
     if let Some(evolve) = recipe.evolve {
         steps.push(format!(
             "{} steps of evolution on consistency",

@@ -181,7 +181,7 @@ fn round() -> Vec<Turn> {
         Turn::of([
             tool(
                 "run_experiment",
-                json!({"method": method, "trial_rows": 400}),
+                json!({"method": method, "trial_rows": 400, "trial_steps": 3}),
             ),
             tool("evaluate", json!({"method": method})),
         ]),

@@ -97,7 +97,7 @@ fn a_visitor_lists_runs_evaluates_shares_and_reads() {
         });
         let (said, failed) = visitor.call(
             "run_experiment",
-            json!({"method": method(), "trial_rows": 400}),
+            json!({"method": method(), "trial_rows": 400, "trial_steps": 3}),
         );
         assert!(said.starts_with("experiment 1 of ") && !failed, "{said}");
         let (said, failed) = visitor.call("evaluate", json!({"method": method()}));

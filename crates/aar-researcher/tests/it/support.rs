@@ -230,7 +230,7 @@ fn play(hub: &Hub, job: &Job, truth: &dyn Fn(&Recipe) -> Played) {
     let recipe = Recipe::from_toml(std::str::from_utf8(&job.files[RECIPE_FILE]).unwrap()).unwrap();
     match (job.run, truth(&recipe)) {
         (Run::Experiment(id), played) => {
-            assert_eq!(job.trial_rows, Some(400));
+            assert_eq!(job.trial.rows, Some(400));
             let (end, rate) = match played {
                 Played::Pgr(_) => (RunEnd::Good, 0.5),
                 Played::Lopsided(rate) => (RunEnd::Good, rate),

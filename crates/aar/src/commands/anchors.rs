@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Teachers and ceilings of seeds 1 to N are trained
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     seeds: u32,
+    /// So many ceilings, of seeds 1 to N; weak teachers are cheaper, and studies want many [default: as --seeds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
+    ceilings: Option<u32>,
     #[command(flatten)]
     tuning: Tuning,
     /// How rows are written for a weak language model; it is fine-tuned as the strong one is
@@ -122,6 +125,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         weak: args.weak.clone(),
         strong: args.strong.clone(),
         seeds: args.seeds,
+        ceilings: args.ceilings.unwrap_or(args.seeds).min(args.seeds),
         weak_tuning: args.tuning.with(args.weak_form),
         strong_tuning: args.tuning.with(args.strong_form),
         weak_rows: args.weak_rows.or(args.rows).map(|rows| rows as usize),
@@ -129,21 +133,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         weights: shipped::weights(args.weights.as_deref()),
         work: match &args.work {
             Some(work) => work.clone(),
-            None => beside(&args.dir)?,
+            None => beside(&args.dir, ".anchors")?,
         },
     };
     plan.weak_tuning.validate()?;
     plan.strong_tuning.validate()?;
     let mut news = News::new();
     let measured = measure(&problem, &plan, &mut |role, seed, step| {
-        let what = match role {
-            Role::Weak => "weak teacher",
-            Role::Ceiling => "ceiling",
+        let (what, of) = match role {
+            Role::Weak => ("weak teacher", plan.seeds),
+            Role::Ceiling => ("ceiling", plan.ceilings),
         };
-        news.hear(&format!("{what}, seed {seed} of {}", args.seeds), step);
+        news.hear(&format!("{what}, seed {seed} of {of}"), step);
     })?;
-    let (weak, strong) = (plan.weak.name(), plan.strong.name());
-    problem.set_teachers(weak, strong, &measured.labels, measured.anchors.clone())?;
+    let (weak, ceilings) = (plan.weak.name(), measured.ceilings.clone());
+    problem.set_teachers(weak, ceilings, &measured.labels, measured.anchors.clone())?;
     check(&args.dir).with_context(|| format!("problem {}", args.dir.display()))?;
     if args.json {
         say!("{}", serde_json::to_string_pretty(&measured)?);
@@ -154,23 +158,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The place of work that belongs to a problem directory.
-fn beside(dir: &Path) -> Result<PathBuf> {
+/// The place of work that belongs to a problem directory: beside it, with `ending` in its name.
+pub(crate) fn beside(dir: &Path, ending: &str) -> Result<PathBuf> {
     let found = dir
         .canonicalize()
         .with_context(|| format!("finding {}", dir.display()))?;
     let mut name = found.file_name().unwrap_or_default().to_owned();
-    name.push(".anchors");
+    name.push(ending);
     Ok(found.with_file_name(name))
 }
 
 fn print(plan: &AnchorPlan, measured: &Measured) {
-    let models = 2 * plan.seeds;
+    let models = plan.seeds + plan.ceilings;
     say!(
-        "weak: {}; strong: {}; {} seeds; {} of {models} models were trained before",
+        "weak: {}, {} seeds; strong: {}, {} seeds; {} of {models} models were trained before",
         plan.weak.name(),
-        plan.strong.name(),
         plan.seeds,
+        plan.strong.name(),
+        plan.ceilings,
         measured.found
     );
     say!("  split    rows   weak  ceiling  gap, with its 95 % interval over seeds and items");

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Most train rows, drawn by the seed [default: all]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..))]
     rows: Option<u32>,
+    /// Stop the training of a language model after this many steps [default: all]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
     /// Where the weights are; by default the Hugging Face cache and installed Python packages
     #[arg(long)]
     weights: Option<PathBuf>,
@@ -67,11 +70,17 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 
 /// The strong language model itself is trained.
 fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
-    let weak = match problem.teacher() {
-        _ if !recipe.uses_teacher() => Vec::new(),
-        Ok(_) => Teacher::train(problem, Seed(args.seed))?.soft_labels(problem, Split::Train)?,
-        Err(_) => problem.stored_weak_labels(args.seed)?,
+    let weak = match recipe.uses_teacher() {
+        true => weak_labels(args, problem)?,
+        false => Vec::new(),
     };
+    let named = recipe.finetune.as_ref().and_then(|one| one.student.clone());
+    if let Some(name) = named.filter(|name| *name != args.strong.student()) {
+        bail!(
+            "field finetune.student: the recipe trains {name:?}, and --strong is called {:?}",
+            args.strong.student()
+        );
+    }
     let anchored = problem.about().strong.as_ref();
     if let Some(anchored) = anchored.filter(|model| model.name != args.strong.name()) {
         tell(&format!(
@@ -95,7 +104,11 @@ fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
     };
     let mut news = News::new();
     let what = format!("student, seed {}", args.seed);
-    let outcome = method::run(recipe, task, &how, &mut |step| news.hear(&what, step))?;
+    let mut recipe = recipe.clone();
+    if let Some(finetune) = &mut recipe.finetune {
+        finetune.stop_after = args.steps;
+    }
+    let outcome = method::run(&recipe, task, &how, &mut |step| news.hear(&what, step))?;
     let ids = problem.table(Split::Dev).ids();
     write(
         args,
@@ -106,6 +119,14 @@ fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
     let diagnostics = serde_json::to_string_pretty(&outcome.diagnostics)?;
     say!("{diagnostics}");
     write(args, "diagnostics.json", &(diagnostics + "\n"))
+}
+
+/// What the teacher of the run's seed says, stored or trained.
+fn weak_labels(args: &Args, problem: &Problem) -> Result<Vec<f64>> {
+    Ok(match problem.teacher() {
+        Ok(_) => Teacher::train(problem, Seed(args.seed))?.soft_labels(problem, Split::Train)?,
+        Err(_) => problem.stored_weak_labels(args.seed)?,
+    })
 }
 
 /// A student on the strong model's frozen states, as in a study's sandbox.
@@ -127,7 +148,7 @@ fn states(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
         about: problem.about().clone(),
         train: table(Split::Train)?,
         predict: table(Split::Dev)?,
-        weak: Teacher::train(problem, seed)?.soft_labels(problem, Split::Train)?,
+        weak: weak_labels(args, problem)?,
     };
     let task = Task::read(&view, recipe, seed, args.rows.map(|rows| rows as usize))?;
     let outcome = experiment::run(recipe, &task, seed);

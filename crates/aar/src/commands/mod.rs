@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod activations;
 pub(crate) mod anchors;
 pub(crate) mod bench;
 pub(crate) mod board;

@@ -1,6 +1,6 @@
 //! `aar problem`: checking problem directories, figures and rebuilding of the built-in problems.
 
-use super::{anchors, say, score, tell};
+use super::{activations, anchors, say, score, tell};
 use crate::builtin;
 use crate::shipped;
 use aar_core::id::{ProblemId, Seed};
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     /// Train weak teachers and ceilings on a problem's texts; store the teachers' labels and the
     /// anchors in the problem
     Anchors(anchors::Args),
+    /// Compute a strong language model's states of a problem's texts, for recipes that work on frozen states
+    Activations(activations::Args),
     /// Score predictions on dev with the problem's labels, as accuracy and PGR; for the owner alone
     Score(score::Args),
     /// Measure weak teachers, ceiling and the vanilla baseline
@@ -103,6 +105,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
         }
         Command::Import(args) => bring(args),
         Command::Anchors(args) => anchors::run(args),
+        Command::Activations(args) => activations::run(args),
         Command::Score(args) => score::run(args),
         Command::Stats(args) => show_stats(args),
         Command::Build(args) => build(args),

@@ -2,6 +2,7 @@
 
 use super::estimate;
 use super::{say, tell};
+use crate::shipped;
 use crate::study::{Finished, Progress, Reviewer, Team, conduct, open};
 use aar_core::study::{Kinds, ResearcherKind, Study};
 use aar_sandbox::{Isolation, Launcher, Sandbox};
@@ -35,6 +36,10 @@ pub(crate) struct Args {
     /// The port of this machine that MCP is served on, for researchers from outside; 0 takes any free one
     #[arg(long, default_value_t = 0)]
     mcp_port: u16,
+    /// Where the installed models' weights are, for students; by default the Hugging Face cache and installed
+    /// Python packages
+    #[arg(long)]
+    weights: Option<PathBuf>,
     /// Tell what the study would spend on language models, and run nothing; needs no key
     #[arg(long)]
     dry_run: bool,
@@ -58,6 +63,7 @@ impl Args {
             seed: None,
             researchers: Some(ResearcherKind::Outside),
             mcp_port,
+            weights: None,
             dry_run: false,
             unsafe_no_sandbox: false,
         }
@@ -111,7 +117,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let team = Team::gather(&study, &base, &run_dir, args.mcp_port)?;
     let reviewer = Reviewer::find(&study, &base)?;
     let progress = Progress::new(study.minutes);
-    let opened = open(study, &base, &run_dir, &progress)?;
+    let weights = shipped::weights(args.weights.as_deref());
+    let opened = open(study, &base, &run_dir, &weights, &progress)?;
     let finished = conduct(&opened, &sandbox, &team, reviewer.as_ref(), &progress)?;
     print(&finished, &opened.run_dir);
     Ok(ExitCode::SUCCESS)

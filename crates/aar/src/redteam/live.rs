@@ -13,6 +13,7 @@ use aar_core::row::Label;
 use aar_core::study::{Directions, RunLimits, Study};
 use aar_hub::Hub;
 use aar_hub::ledger::Bookmark;
+use aar_lab::models::Weights;
 use aar_problem::generate::BuiltinProblem;
 use aar_problem::{Problem, builtin_rows};
 use aar_redteam::live::{Desk, Grant, MCP_TOKENS, Notes, Player, Probe};
@@ -80,7 +81,13 @@ pub(crate) fn attack(
         ..Study::default()
     };
     let progress = Progress::new(size.minutes);
-    let opened = open(study, Path::new("."), run_dir, &progress)?;
+    let opened = open(
+        study,
+        Path::new("."),
+        run_dir,
+        &Weights::installed(),
+        &progress,
+    )?;
     let grant = Arc::new(grant(&opened, size.problem)?);
     let scripts = players.iter().find_map(|player| player.script.clone());
     let scripted = Scripted::start(scripts.unwrap_or_default())?;

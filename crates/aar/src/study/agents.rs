@@ -45,7 +45,7 @@ impl Agents<'_> {
         let hub = Client::new(self.door.url(), &self.door.admit(name, direction.text())?);
         let seeded = tempfile::tempdir().context("making a directory for a workspace")?;
         let brief = brief(self.opened)?;
-        seed(seeded.path(), &brief)?;
+        seed(seeded.path(), &brief, &self.opened.methods)?;
         let over = AtomicBool::new(false);
         let around = (self.opened, self.door, self.stop);
         let rooms = Rooms::new(around, name, seeded.path(), None);

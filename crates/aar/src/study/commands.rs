@@ -97,7 +97,7 @@ impl Commands<'_> {
         let seeded = outer.path().join("work");
         fs::create_dir(&seeded).context("making a directory for a workspace")?;
         let brief = brief(self.opened)?;
-        seed(&seeded, &brief)?;
+        seed(&seeded, &brief, &self.opened.methods)?;
         if let Some(home) = &self.settings.home {
             Copied::default().copy(Path::new(home), &seeded)?;
         }

@@ -8,8 +8,9 @@ use super::open::Opened;
 use super::owner::OwnersKey;
 use super::progress::Progress;
 use super::review::{CLOSING, Reviewer, Reviews};
+use super::students;
 use super::workers::Workshop;
-use crate::builtin;
+use crate::builtin::{self, ShippedMethod};
 use aar_compute::{Runner, Slots, Unpacked};
 use aar_core::board::{Board, Group, Replication};
 use aar_core::case::{Decision, Verdict};
@@ -83,6 +84,8 @@ pub(crate) fn conduct(
         secret,
         run_dir,
         problems,
+        students,
+        ..
     } = opened;
     let main = problems.first().context("a study needs a problem")?.clone();
     let end = progress.started() + Duration::from_secs_f64(study.minutes * 60.0);
@@ -91,6 +94,7 @@ pub(crate) fn conduct(
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
     let snapshots = scratch.path().join("snapshots");
     fs::create_dir(&snapshots).context("making a directory for snapshots")?;
+    let models = students::lay_out(students, &scratch.path().join("models"))?;
     let slots = Slots::new(study.slots);
     let cancel = Cancel::new();
     // The referee's sandboxes share no file with those of researchers, the lab's binary included.
@@ -100,7 +104,8 @@ pub(crate) fn conduct(
         let python = study.python.as_ref().map(PathBuf::from);
         let devices = study.devices.iter().map(PathBuf::from).collect();
         let runner = Runner::new(sandbox.clone(), lab, cancel.clone());
-        Ok(runner.with_python(python).with_devices(devices))
+        let runner = runner.with_python(python).with_devices(devices);
+        Ok(runner.with_models(models.clone()))
     };
     let machine = Machine {
         runner: runner("aar-lab")?,
@@ -113,7 +118,8 @@ pub(crate) fn conduct(
     for problem in problems {
         let weak = run_dir.join("weak").join(problem.id.to_string());
         let sealed = scratch.path().join("sealed").join(problem.id.to_string());
-        let testbed = Testbed::open(&run_dir.join(&problem.directory), &weak, &sealed)?;
+        let directory = run_dir.join(&problem.directory);
+        let testbed = Testbed::open(&directory, &weak, &sealed, teacher_seeds(opened))?;
         testbeds.insert(problem.id.clone(), testbed);
     }
     let testbeds = Arc::new(testbeds);
@@ -123,12 +129,12 @@ pub(crate) fn conduct(
     let setup = HubSetup {
         dev_labels: dev.problem().labels(Split::Dev).to_vec(),
         dev_groups: dev.groups(Split::Dev),
-        seeds: seeds(secret, "dev-teacher", study.evaluation_seeds),
+        seeds: evaluation_seeds(opened),
         experiment_seed: experiment_teacher(opened),
         clock: Arc::new(milliseconds),
     };
     let hub = Arc::new(Hub::create(run_dir, study, problems, setup)?);
-    let fresh = seeds(secret, "rank-teacher", study.replication_seeds);
+    let fresh = replication_seeds(opened);
     // What lies in researchers' sandboxes lies in the referee's too, where it opens nothing: by its
     // absence a method would know who runs it.
     let decoy = scratch.path().join("referees-decoy");
@@ -220,7 +226,7 @@ struct Conductor<'a> {
 impl Conductor<'_> {
     /// Research and what is decided after it, with reviews beside it all.
     fn research(&self, opened: &Opened, main: &ProblemId, url: &str) -> Result<Closing> {
-        let shipped = self.establish(main)?;
+        let shipped = self.establish(main, &opened.methods)?;
         let reviews = Reviews::new(self.hub, opened, self.reviewer, self.progress);
         let mut examiner = Examiner::new(self.hub, self.workshop, &opened.secret);
         std::thread::scope(|scope| -> Result<()> {
@@ -343,20 +349,38 @@ impl Conductor<'_> {
 
     /// Baselines are evaluated and replicated, published methods replicated, on the main problem. Vanilla is the
     /// first baseline, and where a Ladder starts.
-    fn establish(&self, main: &ProblemId) -> Result<Shipped> {
+    fn establish(&self, main: &ProblemId, methods: &[ShippedMethod]) -> Result<Shipped> {
+        let study = self.hub.study();
+        let longest = study.limits.wall_seconds * study.evaluation_seeds as f64;
+        let patience = BASELINE_PATIENCE + Duration::from_secs_f64(longest);
         let mut baselines = Vec::new();
         let mut spent = Duration::ZERO;
-        for method in builtin::methods()? {
+        for method in methods {
             let snapshot = self.hub.put_trusted_snapshot(method.group, &method.files)?;
+            let may_fail = method.recipe.finetune.is_some() && !baselines.is_empty();
             if method.group == Group::Baseline {
                 let asked = self.hub.request_baseline_evaluation(snapshot)?;
-                let answer = self.hub.wait_evaluation(asked.id, BASELINE_PATIENCE)?;
-                if let Some(reason) = answer.reason {
-                    bail!("a shipped method failed: {reason}");
+                let answer = self.hub.wait_evaluation(asked.id, patience)?;
+                match answer.reason {
+                    // One of several may have nothing to learn, such as no label that is sure enough.
+                    Some(reason) if may_fail => {
+                        let name = method.name;
+                        self.progress
+                            .event(&format!("baseline {name} is left out: {reason}"));
+                        continue;
+                    }
+                    Some(reason) => bail!("a shipped method failed: {reason}"),
+                    None => {}
                 }
             }
             let begun = Instant::now();
             let Some(replication) = self.referee.replicate(snapshot, main)? else {
+                if may_fail {
+                    let name = method.name;
+                    self.progress
+                        .event(&format!("baseline {name} failed with a fresh teacher"));
+                    continue;
+                }
                 bail!("a shipped method failed; the run's ledger says why");
             };
             if method.group == Group::Baseline {
@@ -557,6 +581,27 @@ struct Shipped {
 
 fn count(things: usize) -> u32 {
     u32::try_from(things).unwrap_or(u32::MAX)
+}
+
+/// The seeds of evaluations.
+fn evaluation_seeds(opened: &Opened) -> Vec<Seed> {
+    let count = opened.study.evaluation_seeds;
+    seeds(&opened.secret, "dev-teacher", count)
+}
+
+/// The seeds of replications.
+fn replication_seeds(opened: &Opened) -> Vec<Seed> {
+    let count = opened.study.replication_seeds;
+    seeds(&opened.secret, "rank-teacher", count)
+}
+
+/// All seeds that have teachers, in the order in which they get those that a problem stores: whoever reads
+/// the labels of experiments has seen none of the others'.
+fn teacher_seeds(opened: &Opened) -> Vec<Seed> {
+    let mut all = evaluation_seeds(opened);
+    all.extend(replication_seeds(opened));
+    all.push(experiment_teacher(opened));
+    all
 }
 
 fn seeds(secret: &Secret, purpose: &str, count: usize) -> Vec<Seed> {

@@ -257,6 +257,11 @@ impl Crew for Team {
                     _ => {
                         let client = Client::new(door.url(), &door.admit(&name, direction.text())?);
                         let seed = opened.secret.derive("explorer", index as u64);
+                        let first = opened.methods.first();
+                        let direction = match first.and_then(|one| one.recipe.finetune.as_ref()) {
+                            Some(tuning) => direction.on_texts(tuning),
+                            None => direction,
+                        };
                         let config = ExplorerConfig::new(name.clone(), direction, seed);
                         scope.spawn(move || {
                             let pause = &std::thread::sleep;

@@ -12,6 +12,7 @@ mod progress;
 mod provider;
 mod review;
 mod rooms;
+mod students;
 mod workers;
 
 pub(crate) use agents::{Agents, TRANSCRIPTS};

@@ -4,12 +4,14 @@
 //! a refused study leaves nothing behind.
 
 use super::Progress;
-use crate::builtin;
+use super::students::{self, Student};
+use crate::builtin::{self, ShippedMethod};
 use aar_core::event::OpenedProblem;
 use aar_core::id::{Secret, Seed};
 use aar_core::problem::Split;
 use aar_core::study::{RUN_FORMAT, Study};
 use aar_lab::features::choose;
+use aar_lab::models::Weights;
 use aar_problem::generate::BuiltinProblem;
 use aar_problem::{Layout, Problem, check, draw_builtin, write_problem};
 use aar_stats::Anchors;
@@ -30,6 +32,9 @@ pub(crate) struct Opened {
     pub(crate) secret: Secret,
     pub(crate) run_dir: PathBuf,
     pub(crate) problems: Vec<OpenedProblem>,
+    pub(crate) students: Vec<Student>,
+    /// The main problem's baselines and published methods.
+    pub(crate) methods: Vec<ShippedMethod>,
 }
 
 /// Opens `study`, whose file stands in `base`, as the new run directory `run_dir`.
@@ -37,6 +42,7 @@ pub(crate) fn open(
     study: Study,
     base: &Path,
     run_dir: &Path,
+    weights: &Weights,
     progress: &Progress,
 ) -> Result<Opened> {
     study.validate().map_err(anyhow::Error::msg)?;
@@ -66,17 +72,32 @@ pub(crate) fn open(
         .map(|name| Source::find(name, base))
         .collect::<Result<Vec<_>>>()?;
     check_sources(&sources, run_dir)?;
+    for source in &sources {
+        let checked = source.check_teachers(&study);
+        checked.with_context(|| format!("problem {:?}", source.name()))?;
+    }
+    progress.stage("finding the students");
+    let students = students::gather(&study, base, weights)?;
+    for source in &sources {
+        let checked = source.check_students(&students);
+        checked.with_context(|| format!("problem {:?}", source.name()))?;
+    }
 
     let staging = Staging::beside(run_dir)?;
-    let mut problems = Vec::new();
+    let (mut problems, mut methods) = (Vec::new(), Vec::new());
     for (index, source) in sources.iter().enumerate() {
         progress.stage(&format!("preparing problem {}", source.name()));
         let directory = match index {
             0 => "problem".to_owned(),
             _ => format!("transfer/{}", source.name()),
         };
-        let opened = open_problem(source, &staging.dir, directory, &secret);
-        problems.push(opened.with_context(|| format!("problem {:?}", source.name()))?);
+        let about = || format!("problem {:?}", source.name());
+        let problem = open_problem(source, &staging.dir, &directory, &secret);
+        let problem = problem.with_context(about)?;
+        if index == 0 {
+            methods = builtin::methods(&problem)?;
+        }
+        problems.push(describe(&problem, directory, &methods).with_context(about)?);
     }
     let text = toml::to_string(&study).context("writing the study")?;
     let file = staging.dir.join(STUDY_FILE);
@@ -96,6 +117,8 @@ pub(crate) fn open(
         secret,
         run_dir,
         problems,
+        students,
+        methods,
     })
 }
 
@@ -141,9 +164,9 @@ pub(super) fn check_place(directory: &Path, secret: &[&Path]) -> Result<()> {
     if !here.is_dir() {
         bail!("it is no directory");
     }
-    const TAKEN: [&str; 13] = [
+    const TAKEN: [&str; 14] = [
         "/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev", "/work", "/out",
-        "/problem", "/tmp", "/opt/aar",
+        "/problem", "/tmp", "/opt/aar", "/models",
     ];
     let meets = |place: &Path| directory.starts_with(place) || place.starts_with(directory);
     if TAKEN.iter().any(|place| meets(Path::new(place))) {
@@ -194,7 +217,11 @@ fn check_python(python: &Path, run_dir: &Path) -> Result<()> {
 /// Where a problem comes from.
 enum Source {
     Builtin(BuiltinProblem),
-    Directory { name: String, path: PathBuf },
+    Directory {
+        name: String,
+        path: PathBuf,
+        problem: Box<Problem>,
+    },
 }
 
 impl Source {
@@ -216,13 +243,52 @@ impl Source {
         }
         check(&path).with_context(|| format!("problem {name:?}"))?;
         let problem = Problem::open(&path).with_context(|| format!("problem {name:?}"))?;
-        problem
-            .teacher()
-            .with_context(|| format!("problem {name:?}"))?;
         Ok(Self::Directory {
             name: problem.manifest().name().to_string(),
             path,
+            problem: Box::new(problem),
         })
+    }
+
+    /// Refuses a problem without teachers, or with too few stored ones.
+    fn check_teachers(&self, study: &Study) -> Result<()> {
+        let Self::Directory { problem, path, .. } = self else {
+            return Ok(());
+        };
+        let Some(stored) = problem.stored_teachers() else {
+            problem.teacher()?;
+            return Ok(());
+        };
+        let (evaluations, replications) = (study.evaluation_seeds, study.replication_seeds);
+        let needed = evaluations + replications + 1;
+        if (stored.seeds as usize) < needed {
+            bail!(
+                "labels of {} weak teachers are stored, and the study needs {needed}: {evaluations} for \
+                 evaluations, {replications} for replications, 1 for experiments. Make them with `aar problem \
+                 anchors {} --seeds {needed} --ceilings 2` and the --weak, --strong and settings of before; what \
+                 was trained is not trained again",
+                stored.seeds,
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses a problem without states if no student reads its texts, or another one than the ceilings' model.
+    fn check_students(&self, students: &[Student]) -> Result<()> {
+        let Self::Directory { problem, .. } = self else {
+            return Ok(());
+        };
+        if !problem.about().activations().is_empty() {
+            return Ok(());
+        }
+        match &problem.manifest().ceilings {
+            Some(ceilings) => students::check_ceilings(students, ceilings),
+            None if students.is_empty() => {
+                bail!("it has no states, and the study names no language model in `students`")
+            }
+            None => Ok(()),
+        }
     }
 
     fn name(&self) -> &str {
@@ -233,13 +299,8 @@ impl Source {
     }
 }
 
-fn open_problem(
-    source: &Source,
-    root: &Path,
-    directory: String,
-    secret: &Secret,
-) -> Result<OpenedProblem> {
-    let target = root.join(&directory);
+fn open_problem(source: &Source, root: &Path, directory: &str, secret: &Secret) -> Result<Problem> {
+    let target = root.join(directory);
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     }
@@ -266,10 +327,15 @@ fn open_problem(
             .map_err(|error| anyhow!("measuring the anchors of {}: {error}", source.name()))?;
         problem.set_anchors(measured)?;
     }
-    describe(&problem, directory)
+    Ok(problem)
 }
 
-fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
+/// What the ledger says of a problem, on which `methods` will run.
+fn describe(
+    problem: &Problem,
+    directory: String,
+    methods: &[ShippedMethod],
+) -> Result<OpenedProblem> {
     let manifest = problem.manifest();
     let files = problem.file_digests()?;
     let files = files
@@ -285,7 +351,10 @@ fn describe(problem: &Problem, directory: String) -> Result<OpenedProblem> {
         Anchors::new(anchors.weak, anchors.ceiling)
             .with_context(|| format!("problem {}: anchors of split {split}", manifest.id))?;
     }
-    for method in builtin::methods()? {
+    for method in methods {
+        if method.recipe.finetune.is_some() {
+            continue;
+        }
         choose(&method.recipe.features, problem.about().activations())
             .with_context(|| format!("problem {}: a shipped method cannot run", manifest.id))?;
     }

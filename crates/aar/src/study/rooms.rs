@@ -2,7 +2,7 @@
 
 use super::crew::Door;
 use super::open::Opened;
-use crate::builtin;
+use crate::builtin::ShippedMethod;
 use aar_compute::{Harness, Workspace, WorkspaceError};
 use aar_core::board::Group;
 use aar_core::id::Name;
@@ -110,7 +110,7 @@ impl<'a> Rooms<'a> {
 }
 
 /// Lays out what a workspace begins with. Sandboxes run as another user, so all may read it.
-pub(super) fn seed(directory: &Path, brief: &str) -> Result<()> {
+pub(super) fn seed(directory: &Path, brief: &str, methods: &[ShippedMethod]) -> Result<()> {
     let write = |path: &str, bytes: &[u8]| -> Result<()> {
         let file = directory.join(path);
         if let Some(parent) = file.parent() {
@@ -126,7 +126,7 @@ pub(super) fn seed(directory: &Path, brief: &str) -> Result<()> {
         .find("## A method")
         .map_or(RECIPES, |at| &RECIPES[at..]);
     write("methods-and-recipes.md", recipes.as_bytes())?;
-    for method in builtin::methods()? {
+    for method in methods {
         if method.group == Group::Baseline {
             for (path, bytes) in &method.files {
                 write(&format!("baselines/{}/{path}", method.name), bytes)?;

@@ -3,6 +3,7 @@
 use aar_compute::{MethodRun, RunOutput, View};
 use aar_core::event::RunEnd;
 use aar_core::id::{Name, ProblemId, Seed, SnapshotId};
+use aar_core::method::Trial;
 use aar_core::problem::Split;
 use aar_core::row::Label;
 use aar_hub::hub::{EvaluationOutcome, ExperimentOutcome, Job, Run};
@@ -133,13 +134,12 @@ impl Workshop {
         seed: Seed,
     ) -> Result<Option<Vec<Label>>> {
         let files = self.hub.snapshot_files(snapshot)?;
-        let output = self.run_files(researcher, snapshot, &files, seed, None)?;
+        let output = self.run_files(researcher, snapshot, &files, seed, Trial::default())?;
         Ok(output.predictions.ok())
     }
 
     fn run(&self, job: &Job, seed: Seed) -> Result<RunOutput> {
-        let trial_rows = job.trial_rows.and_then(|rows| usize::try_from(rows).ok());
-        self.run_files(&job.researcher, job.snapshot, &job.files, seed, trial_rows)
+        self.run_files(&job.researcher, job.snapshot, &job.files, seed, job.trial)
     }
 
     fn run_files(
@@ -148,7 +148,7 @@ impl Workshop {
         snapshot: SnapshotId,
         files: &Files,
         seed: Seed,
-        trial_rows: Option<usize>,
+        trial: Trial,
     ) -> Result<RunOutput> {
         let testbed = self
             .testbeds
@@ -170,7 +170,7 @@ impl Workshop {
             method: &method,
             view: &view,
             seed,
-            trial_rows,
+            trial,
             limits: self.hub.study().limits,
         })?;
         self.runs.fetch_add(1, Ordering::Relaxed);

@@ -49,7 +49,8 @@ impl Court {
         problem.set_anchors(anchors).unwrap();
         let main = tiny::opened(&problem);
         let place = |name: &str| home.path().join(name);
-        let testbed = Testbed::open(&directory, &place("weak"), &place("sealed")).unwrap();
+        let testbed =
+            Testbed::open(&directory, &place("weak"), &place("sealed"), Vec::new()).unwrap();
         let setup = HubSetup {
             dev_labels: problem.labels(Split::Dev).to_vec(),
             dev_groups: testbed.groups(Split::Dev),

@@ -25,6 +25,7 @@ mod redteam;
 mod reviews;
 mod secrecy;
 mod shipped;
+mod students;
 mod study;
 mod texts;
 #[path = "../../../aar-referee/tests/it/tiny.rs"]

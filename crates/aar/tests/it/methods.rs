@@ -8,7 +8,7 @@ use aar_core::digest::Digest;
 use aar_core::event::OpenedProblem;
 use aar_core::family::Family;
 use aar_core::id::{Name, Seed};
-use aar_core::method::{METHOD_FILE, Method};
+use aar_core::method::{METHOD_FILE, Method, Trial};
 use aar_core::problem::{ItemKind, Split};
 use aar_core::study::{RunLimits, Study};
 use aar_hub::api::RunState;
@@ -41,11 +41,11 @@ impl Workbench {
         Self::with(Isolation::Required)
     }
 
-    fn with(isolation: Isolation) -> Self {
+    pub(crate) fn with(isolation: Isolation) -> Self {
         let home = tempfile::tempdir().unwrap();
         let [problem, weak, sealed] = ["tiny", "weak", "sealed"].map(|name| home.path().join(name));
         tiny::write(&problem, "tiny@1", ItemKind::Pair);
-        let testbed = Testbed::open(&problem, &weak, &sealed).unwrap();
+        let testbed = Testbed::open(&problem, &weak, &sealed, Vec::new()).unwrap();
         let view = testbed.view(Split::Dev, Seed(1)).unwrap();
         let sandbox = Sandbox::new(Launcher::at(AAR), isolation);
         let runner = Runner::new(sandbox, env!("AAR_LAB_BINARY").into(), Cancel::new());
@@ -82,7 +82,7 @@ impl Workbench {
             method: &method,
             view,
             seed,
-            trial_rows: None,
+            trial: Trial::default(),
             limits,
         };
         self.runner.run(&run).unwrap()
@@ -309,7 +309,7 @@ fn every_file_that_a_sandbox_sees_has_its_entry_and_none_holds_a_secret() {
         method: &method,
         view: &bench.view,
         seed: Seed(1),
-        trial_rows: None,
+        trial: Trial::default(),
         limits: RunLimits::default(),
     });
     let mut texts = BTreeMap::new();

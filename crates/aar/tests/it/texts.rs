@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// A home with `problem`, imported claims that one word decides, and `tiny`, a random model.
-fn home() -> TempDir {
+pub(crate) fn home() -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
     fs::create_dir(&data).unwrap();
@@ -44,7 +44,7 @@ fn home() -> TempDir {
     home
 }
 
-fn anchors(home: &Path, weak: &str, more: &[&str]) -> Answer {
+pub(crate) fn anchors(home: &Path, weak: &str, more: &[&str]) -> Answer {
     let arguments = [
         &[
             "problem",
@@ -145,18 +145,6 @@ fn from_texts_to_a_score() {
     assert_eq!(score["rows"], 16);
     assert_eq!(score["accuracy_by_seed"].as_array().unwrap().len(), 2);
     assert!(score["accuracy"].as_f64().unwrap() > 0.7, "{score}");
-
-    // Sandboxes do not train language models yet.
-    let study = "problem = \"problem\"\ntransfer = []\nminutes = 0.5\n";
-    fs::write(home.path().join("study.toml"), study).unwrap();
-    let refused = aar_in(home.path(), &["run", "study.toml", "--out", "run"]);
-    assert_eq!(refused.code, Some(2), "{refused:?}");
-    assert!(
-        refused
-            .stderr
-            .contains("studies cannot run on such problems yet"),
-        "{refused:?}"
-    );
 }
 
 #[test]
