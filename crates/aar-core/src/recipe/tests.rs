@@ -71,6 +71,8 @@ fn unknown_keys_are_refused_at_every_level() {
         "[student]\nstages = [{ fraction = 0.5, epochs = 1, rate = 1.0, nope = 1 }]",
         "[ensemble]\nnope = 1",
         "[predict]\nnope = 1",
+        "[finetune]\n[critic]\nnope = 1",
+        "[finetune]\n[critic.grpo]\nnope = 1",
     ] {
         let error = Recipe::from_toml(text).unwrap_err();
         assert!(matches!(error, RecipeError::Parse(_)), "{text}: {error}");
@@ -135,4 +137,56 @@ fn the_family_follows_the_order_of_precedence() {
         family("[student.loss]\nkind = \"reverse-kl\""),
         Family::LossFunction
     );
+}
+
+#[test]
+fn critic_training_has_bounds_and_needs_a_student_with_adapters() {
+    let recipe = Recipe::from_toml("[finetune]\n[critic]\n").unwrap();
+    assert_eq!(recipe.critic, Some(Critic::default()));
+    assert!(!recipe.uses_teacher());
+    assert_eq!(recipe.family(), Family::Other);
+    assert_eq!(recipe.complexity(), 2);
+    let text = recipe.to_toml().unwrap();
+    assert_eq!(Recipe::from_toml(&text).unwrap(), recipe);
+    for (text, name) in [
+        ("[critic]\n", "critic"),
+        (
+            "[finetune]\nzero_shot = true\n[critic]\n",
+            "finetune.zero_shot",
+        ),
+        (
+            "[finetune]\ntrained = { kind = \"last-layers\", layers = 2 }\n[critic]\n",
+            "finetune.trained.kind",
+        ),
+        (
+            "[labels]\nkind = \"weak-soft\"\ntemperature = 1.0\n[finetune]\n[critic]\n",
+            "labels and refine",
+        ),
+    ] {
+        let said = Recipe::from_toml(text).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("field {name}: ")), "{said}");
+    }
+    for (part, value) in [
+        ("writing.max_tokens", "8193"),
+        ("writing.top_p", "0.0"),
+        ("writing.top_p", "nan"),
+        ("imitation.critiques", "0"),
+        ("imitation.epochs", "101"),
+        ("imitation.rate", "-1e-4"),
+        ("judge.epochs", "0"),
+        ("judge.rate", "nan"),
+        ("judge.max_tokens", "15"),
+        ("grpo.steps", "0"),
+        ("grpo.questions", "1025"),
+        ("grpo.samples", "1"),
+        ("grpo.rate", "2.0"),
+        ("grpo.kl", "-0.1"),
+    ] {
+        let text = format!("critic.{part} = {value}\n[finetune]\n");
+        let said = Recipe::from_toml(&text).unwrap_err().to_string();
+        assert!(
+            said.starts_with(&format!("field critic.{part}: ")),
+            "{said}"
+        );
+    }
 }
