@@ -318,7 +318,7 @@ impl Place {
 }
 
 /// A directory for this user alone: what lies in it tells about labels.
-fn make_private(dir: &Path) -> Result<(), TextError> {
+pub(super) fn make_private(dir: &Path) -> Result<(), TextError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);

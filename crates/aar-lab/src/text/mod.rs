@@ -5,6 +5,7 @@
 //! trains weak teachers and ceilings on labels. Nothing here runs inside a sandbox.
 
 pub mod anchors;
+pub mod critic;
 mod error;
 pub mod example;
 pub mod method;

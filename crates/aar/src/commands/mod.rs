@@ -4,6 +4,7 @@ pub(crate) mod anchors;
 pub(crate) mod board;
 pub(crate) mod case;
 pub(crate) mod compare;
+mod critic;
 pub(crate) mod doctor;
 pub(crate) mod estimate;
 pub(crate) mod hub;
