@@ -60,6 +60,11 @@ fn workspace() -> Result<(), String> {
 fn method(file: &str) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let recipe = Recipe::from_toml(&text).map_err(|error| format!("{file}: {error}"))?;
+    if recipe.critic.is_some() {
+        let what = "field critic: its judge learns from true labels, which no sandbox has; the problem's owner \
+                    can run it with `aar lab run`";
+        return Err(format!("{file}: {what}"));
+    }
     if recipe.finetune.is_some() {
         let what = "field finetune: language models cannot be trained in a sandbox yet; take the \
                     part out, or run the recipe outside of a study with `aar lab run`";

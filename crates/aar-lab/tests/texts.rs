@@ -3,7 +3,7 @@
 
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
-use aar_core::recipe::{FineTune, Recipe, TextForm, Tuned};
+use aar_core::recipe::{Critic, FineTune, Recipe, TextForm, Tuned};
 use aar_core::row::Item;
 use aar_lab::text::TextError;
 use aar_lab::text::example::{Prompt, Wording, Writer};
@@ -379,6 +379,10 @@ fn the_recipes_that_ship_are_the_study_s() {
         };
         assert_eq!(recipe.finetune, Some(expected), "{file}");
     }
+    let text = fs::read_to_string(dir.join("critic.toml")).unwrap();
+    let recipe = Recipe::from_toml(&text).unwrap();
+    assert_eq!(recipe.finetune, Some(FineTune::default()));
+    assert_eq!(recipe.critic, Some(Critic::default()));
 }
 
 #[test]
@@ -538,17 +542,19 @@ fn a_run_that_was_kept_goes_on_from_its_checkpoint() {
 fn sandboxes_refuse_recipes_that_train_language_models() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = dir.path().join("recipe.toml");
-    fs::write(&recipe, "[finetune]\n").unwrap();
-    let answer = std::process::Command::new(env!("CARGO_BIN_EXE_aar-lab"))
-        .arg("run")
-        .arg(&recipe)
-        .env("AAR_SEED", "1")
-        .output()
-        .unwrap();
-    assert_eq!(answer.status.code(), Some(2));
-    let said = String::from_utf8(answer.stderr).unwrap();
-    assert!(
-        said.contains("cannot be trained in a sandbox yet"),
-        "{said}"
-    );
+    for (text, reason) in [
+        ("[finetune]\n", "cannot be trained in a sandbox yet"),
+        ("[finetune]\n[critic]\n", "learns from true labels"),
+    ] {
+        fs::write(&recipe, text).unwrap();
+        let answer = std::process::Command::new(env!("CARGO_BIN_EXE_aar-lab"))
+            .arg("run")
+            .arg(&recipe)
+            .env("AAR_SEED", "1")
+            .output()
+            .unwrap();
+        assert_eq!(answer.status.code(), Some(2));
+        let said = String::from_utf8(answer.stderr).unwrap();
+        assert!(said.contains(reason), "{said}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`example`] writes rows, [`tuning`] trains a model on them and reads its label probabilities,
 //! [`zero_shot`] asks an untrained one, [`source`] finds models, [`method`] runs a recipe with `[finetune]`. [`anchors`] is trusted: it
-//! trains weak teachers and ceilings on labels. Nothing here runs inside a sandbox.
+//! trains weak teachers and ceilings on labels; so is [`critic`], whose judge learns from them. Nothing here runs inside a sandbox.
 
 pub mod anchors;
 pub mod critic;

@@ -49,13 +49,15 @@ pub(super) fn with_all(rows: &[&Row], critiques: &[Critique]) -> Vec<Item> {
     .collect()
 }
 
+/// Rows, and critiques of all their answers.
+pub(super) type Criticised<'a> = (&'a [&'a Row], &'a [Critique]);
+
 /// What the judge says, kept under `name`.
 pub(super) fn judged(
     judge: &mut Judge,
     work: &Work,
     name: &str,
-    train: (&[&Row], &[Critique]),
-    predict: (&[&Row], &[Critique]),
+    (train, predict): (Criticised<'_>, Criticised<'_>),
     hear: &mut Hear<'_>,
 ) -> Result<Judged, TextError> {
     let whole = |judged: &Judged| {
@@ -75,15 +77,10 @@ pub(super) fn judged(
 
 /// GRPO on one answer of each train row, drawn by the seed. Of a pair the other answer keeps the critique that it had
 /// before, so that the judge reads what it was trained to read.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "two models, their task, their place"
-)]
 pub(super) fn rewarded(
-    writer: &mut Model,
-    judge: &mut Judge,
+    (writer, judge): (&mut Model, &mut Judge),
     (kind, critic, settings): (ItemKind, &Critic, &FineTune),
-    (rows, before): (&[&Row], &[Critique]),
+    (rows, before): Criticised<'_>,
     asking: &Asking,
     seed: Seed,
     work: &Work,

@@ -15,7 +15,8 @@ use crate::text::method::drawn;
 use crate::text::tuning::{Lengths, Step, probabilities, tune};
 use crate::text::{Model, TextError};
 use aar_core::id::Seed;
-use aar_core::recipe::{FineTune, Recipe};
+use aar_core::problem::ItemKind;
+use aar_core::recipe::{Critic, FineTune, Recipe};
 use aar_core::row::{Item, Label, RowId};
 use aar_models::train::Record;
 use aar_problem::Row;
@@ -39,213 +40,81 @@ pub fn run(
     how: &CriticRun,
     hear: &mut Hear<'_>,
 ) -> Result<CriticOutcome, TextError> {
-    let (Some(critic), Some(finetune)) = (&recipe.critic, &recipe.finetune) else {
-        let what = "the recipe has no [critic]: it trains none";
-        return Err(TextError::Refused(what.to_owned()));
-    };
-    let seed = how.text.seed;
-    let train: Vec<&Row> = pick(task.train, how.text.rows, seed);
-    let teacher_rows = drawn(task.teacher.len(), how.text.rows, seed.derive("teacher", 0));
-    let teacher: Vec<&Row> = teacher_rows.iter().map(|&row| &task.teacher[row]).collect();
-    let truth: Vec<Label> = teacher_rows.iter().map(|&row| task.truth[row]).collect();
-    let predict: Vec<&Row> = task.predict.iter().collect();
-    if teacher.is_empty() || train.is_empty() {
-        let what = "critic training needs rows of `teacher` and of train";
-        return Err(TextError::NoRows(what.to_owned()));
-    }
-    let weights = &how.text.weights;
-    let ids = |rows: &[&Row]| -> Vec<RowId> { rows.iter().map(|row| row.id).collect() };
-    let models = (how.weak.digest(weights)?, how.text.student.digest(weights)?);
-    let rows = (ids(&train), ids(&teacher), &truth, ids(&predict));
-    let work = Work::new(&how.work, &(seed, task.kind, models, rows))?;
+    let course = Course::new(recipe, task, how)?;
+    let (train, predict) = (&course.train[..], &course.predict[..]);
+    let origin = course.work()?;
 
-    // 1. The weak model writes.
-    let weak_asking = Asking {
-        kind: task.kind,
-        form: critic.weak_form,
-        writing: critic.writing,
-        max_tokens: finetune.max_tokens,
-    };
-    let all = cases(&train);
-    let mut cases_drawn = permutation(all.len(), &mut stream(seed, "imitation", 0));
-    cases_drawn.truncate(critic.imitation.critiques);
-    cases_drawn.sort_unstable();
-    let imitated: Vec<Case> = cases_drawn.iter().map(|&case| all[case].clone()).collect();
-    let work = work.then(&(weak_asking, critic.imitation.critiques))?;
-    let stage = Stage::WeakCritiques;
-    let examples = write(
-        &mut how.weak.open(weights)?,
-        &weak_asking,
-        &imitated,
-        seed.derive("weak", 0),
-        &work,
-        stage,
-        hear,
-    )?;
-
-    // 2. The strong model learns to.
-    let asking = Asking {
-        form: finetune.form,
-        ..weak_asking
-    };
-    let imitation = FineTune {
-        trained: finetune.trained,
-        form: finetune.form,
-        epochs: critic.imitation.epochs,
-        batch: finetune.batch,
-        rate: critic.imitation.rate,
-        max_tokens: finetune.max_tokens,
-        ..FineTune::default()
-    };
-    let work = work.then(&(asking, &imitation))?;
-    let mut writer = how.text.student.open(weights)?;
-    let rows: Vec<(&Case, &Critique)> = imitated.iter().zip(&examples).collect();
-    let imitation_curve = imitate(
-        &mut writer,
-        &asking,
-        &rows,
-        &imitation,
-        seed.derive("critic", 0),
-        &work,
-        hear,
-    )?;
-    writer.decoder.merge()?;
-
-    // 3. The critic writes.
+    let (mut writer, examples, imitation_curve, work) = course.critic(&origin, hear)?;
     let written = |stage: Stage, rows: &[&Row], work: &Work, writer: &mut Model, hear: &mut _| {
-        let seed = seed.derive(stage.name(), 0);
-        write(writer, &asking, &cases(rows), seed, work, stage, hear)
+        let seed = course.seed.derive(stage.name(), 0);
+        let cases = cases(rows);
+        write(writer, &course.asking, &cases, seed, work, stage, hear)
     };
-    let of_teacher = written(Stage::TeacherCritiques, &teacher, &work, &mut writer, hear)?;
-    let before = written(Stage::TrainCritiques, &train, &work, &mut writer, hear)?;
-    let predict_before = written(Stage::PredictCritiques, &predict, &work, &mut writer, hear)?;
-
-    // 4. The judge learns.
-    let judging = FineTune {
-        form: critic.weak_form,
-        epochs: critic.judge.epochs,
-        rate: critic.judge.rate,
-        max_tokens: critic.judge.max_tokens,
-        ..imitation.clone()
-    };
-    let work = work.then(&judging)?;
-    let lessons = with_all(&teacher, &of_teacher).into_iter().zip(truth);
-    let (mut judge, judge_curve, mut lengths) = Judge::train(
-        how.weak.open(weights)?,
-        task.kind,
-        &lessons.collect::<Vec<_>>(),
-        judging,
-        seed.derive("judge", 0),
+    let lessons = written(
+        Stage::TeacherCritiques,
+        &course.teacher,
         &work,
-        hear,
-    )?;
-    let first = judged(
-        &mut judge,
-        &work,
-        "judged",
-        (&train, &before),
-        (&predict, &predict_before),
-        hear,
-    )?;
-
-    // 5. The critic is rewarded.
-    let work = work.then(&critic.grpo)?;
-    let rewards = rewarded(
         &mut writer,
-        &mut judge,
-        (task.kind, critic, &imitation),
-        (&train, &before),
-        &asking,
-        seed.derive("grpo", 0),
-        &work,
         hear,
     )?;
+    let before = written(Stage::TrainCritiques, train, &work, &mut writer, hear)?;
+    let told_before = written(Stage::PredictCritiques, predict, &work, &mut writer, hear)?;
 
-    // 6. It writes anew, and the judge labels.
-    let after = written(Stage::TrainAnew, &train, &work, &mut writer, hear)?;
-    let predict_after = written(Stage::PredictAnew, &predict, &work, &mut writer, hear)?;
+    let (mut judge, judge_curve, lengths, work) = course.judge(&lessons, &work, hear)?;
+    let told = ((train, &before[..]), (predict, &told_before[..]));
+    let first = judged(&mut judge, &work, "judged", told, hear)?;
+
+    let work = work.then(&course.critic.grpo)?;
+    let practice = (task.kind, course.critic, &course.imitation);
+    let (seed, asking) = (course.seed.derive("grpo", 0), &course.asking);
+    let pair = (&mut writer, &mut judge);
+    let rewards = rewarded(pair, practice, (train, &before), asking, seed, &work, hear)?;
+
+    let after = written(Stage::TrainAnew, train, &work, &mut writer, hear)?;
+    let told_after = written(Stage::PredictAnew, predict, &work, &mut writer, hear)?;
     drop(writer);
-    let last = judged(
-        &mut judge,
-        &work,
-        "judged-anew",
-        (&train, &after),
-        (&predict, &predict_after),
-        hear,
-    )?;
+    let told = ((train, &after[..]), (predict, &told_after[..]));
+    let last = judged(&mut judge, &work, "judged-anew", told, hear)?;
     drop(judge);
 
-    // 7. The student learns. One half stands for what the judge could not read.
-    let sure = |p: &&f64| **p != 0.5;
-    let kept = train.iter().zip(&last.train).filter(|(_, p)| sure(p));
-    let kept: Vec<(&Item, f64)> = kept
-        .map(|(row, p)| (&row.item, Label::from(*p > 0.5).as_f64()))
-        .collect();
-    let work = work.then(finetune)?;
-    let student = work.kept(
-        Stage::Student.name(),
-        |learnt: &Learnt| learnt.p.len() == predict.len(),
-        || {
-            let mut model = how.text.student.open(weights)?;
-            let mut told = |step: Step<'_>| hear(Stage::Student, Told::Step(step));
-            let keep = work.file(Stage::Student.name(), "checkpoint");
-            let seed = seed.derive("student", 0);
-            let (curve, learnt) = tune(
-                &mut model,
-                task.kind,
-                &kept,
-                finetune,
-                seed,
-                Some(&keep),
-                &mut told,
-            )?;
-            let items: Vec<&Item> = predict.iter().map(|row| &row.item).collect();
-            let wording = Wording::label(task.kind);
-            let (p, asked) = probabilities(&mut model, wording, &items, finetune, &mut told)?;
-            let lengths = learnt.plus(asked);
-            Ok(Learnt { curve, p, lengths })
-        },
-    )?;
+    // One half stands for a row that the judge could not read.
+    let sure = last.train.iter().enumerate().filter(|(_, p)| **p != 0.5);
+    let learnt: Vec<(usize, Label)> = sure.map(|(row, p)| (row, Label::from(*p > 0.5))).collect();
+    let student = course.student(&learnt, &work, hear)?;
 
-    lengths = lengths
-        .plus(first.lengths)
-        .plus(last.lengths)
-        .plus(student.lengths);
-    let label = |p: &Vec<f64>| -> Vec<Label> { p.iter().map(|&p| Label::from(p > 0.5)).collect() };
-    let (judge_first, judge_last) = (label(&first.predict), label(&last.predict));
     let labels = label(&student.p);
-    let rewarded_steps = rewards.len().max(1) as f64;
+    let judge = [label(&first.predict), label(&last.predict)];
+    let labelled = [label(&first.train), label(&last.train)];
     let ends =
         |of: fn(&Rewarded) -> f64| [rewards.first(), rewards.last()].map(|r| r.map_or(0.0, of));
     let mut diagnostics = CriticDiagnostics {
-        teacher_rows: teacher.len(),
+        teacher_rows: course.teacher.len(),
         train_rows: train.len(),
-        kept_rows: kept.len(),
-        imitated: imitated.len(),
+        kept_rows: learnt.len(),
+        imitated: examples.len(),
         empty: [&examples, &before, &after].map(|written| empty(written)),
         reward: ends(|step| step.reward),
-        flat: rewards.iter().map(|step| step.flat).sum::<f64>() / rewarded_steps,
+        flat: rewards.iter().map(|step| step.flat).sum::<f64>() / rewards.len() as f64,
         kl: ends(|step| step.kl)[1],
-        judge_positive: [&first.train, &last.train].map(|p| positive(&label(p))),
-        judge_unmoved: same(&label(&first.train), &label(&last.train)),
-        judge_agrees: same(&judge_last, &labels),
-        lengths,
+        judge_positive: [positive(&labelled[0]), positive(&labelled[1])],
+        judge_unmoved: same(&labelled[0], &labelled[1]),
+        judge_agrees: same(&judge[1], &labels),
+        lengths: [first.lengths, last.lengths, student.lengths]
+            .into_iter()
+            .fold(lengths, Lengths::plus),
         predicted_rows: labels.len(),
         positive_rate: positive(&labels),
         last_loss: student.curve.last().map_or(f64::NAN, |record| record.loss),
         warnings: Vec::new(),
     };
     diagnostics.warn();
-    let numbers = drawn(task.train.len(), how.text.rows, seed);
-    let learnt = numbers
-        .into_iter()
-        .zip(&last.train)
-        .filter(|(_, p)| sure(p));
+    let numbers = &course.train_numbers;
     Ok(CriticOutcome {
         labels,
-        judge: [judge_first, judge_last],
+        judge,
         train: learnt
-            .map(|(row, p)| (row, Label::from(*p > 0.5)))
+            .iter()
+            .map(|(row, label)| (numbers[*row], *label))
             .collect(),
         curves: [
             (Stage::Imitation, imitation_curve),
@@ -257,7 +126,187 @@ pub fn run(
     })
 }
 
-fn pick(rows: &[Row], limit: Option<usize>, seed: Seed) -> Vec<&Row> {
-    let drawn = drawn(rows.len(), limit, seed);
-    drawn.into_iter().map(|row| &rows[row]).collect()
+fn label(p: &[f64]) -> Vec<Label> {
+    p.iter().map(|&p| Label::from(p > 0.5)).collect()
+}
+
+/// What all steps share.
+struct Course<'a> {
+    kind: ItemKind,
+    critic: &'a Critic,
+    finetune: &'a FineTune,
+    /// How the strong model learns to write critiques; its adapters are also the rewarded critic's.
+    imitation: FineTune,
+    /// How the strong model is asked for critiques.
+    asking: Asking,
+    how: &'a CriticRun,
+    seed: Seed,
+    train: Vec<&'a Row>,
+    train_numbers: Vec<usize>,
+    teacher: Vec<&'a Row>,
+    truth: Vec<Label>,
+    predict: Vec<&'a Row>,
+}
+
+impl<'a> Course<'a> {
+    fn new(
+        recipe: &'a Recipe,
+        task: CriticTask<'a>,
+        how: &'a CriticRun,
+    ) -> Result<Self, TextError> {
+        let (Some(critic), Some(finetune)) = (&recipe.critic, &recipe.finetune) else {
+            let what = "the recipe has no [critic]: it trains none";
+            return Err(TextError::Refused(what.to_owned()));
+        };
+        let seed = how.text.seed;
+        let train_numbers = drawn(task.train.len(), how.text.rows, seed);
+        let of_teacher = drawn(task.teacher.len(), how.text.rows, seed.derive("teacher", 0));
+        if of_teacher.is_empty() || train_numbers.is_empty() {
+            let what = "critic training needs rows of `teacher` and of train";
+            return Err(TextError::NoRows(what.to_owned()));
+        }
+        Ok(Self {
+            kind: task.kind,
+            critic,
+            finetune,
+            imitation: FineTune {
+                trained: finetune.trained,
+                form: finetune.form,
+                epochs: critic.imitation.epochs,
+                batch: finetune.batch,
+                rate: critic.imitation.rate,
+                max_tokens: finetune.max_tokens,
+                ..FineTune::default()
+            },
+            asking: Asking {
+                kind: task.kind,
+                form: finetune.form,
+                writing: critic.writing,
+                max_tokens: finetune.max_tokens,
+            },
+            how,
+            seed,
+            train: train_numbers.iter().map(|&row| &task.train[row]).collect(),
+            train_numbers,
+            teacher: of_teacher.iter().map(|&row| &task.teacher[row]).collect(),
+            truth: of_teacher.iter().map(|&row| task.truth[row]).collect(),
+            predict: task.predict.iter().collect(),
+        })
+    }
+
+    /// The place of all that follows from rows, labels, models and seed.
+    fn work(&self) -> Result<Work, TextError> {
+        let weights = &self.how.text.weights;
+        let ids = |rows: &[&Row]| -> Vec<RowId> { rows.iter().map(|row| row.id).collect() };
+        let weak = self.how.weak.digest(weights)?;
+        let strong = self.how.text.student.digest(weights)?;
+        let rows = (
+            ids(&self.train),
+            ids(&self.teacher),
+            &self.truth,
+            ids(&self.predict),
+        );
+        Work::new(
+            &self.how.work,
+            &(self.seed, self.kind, (weak, strong), rows),
+        )
+    }
+
+    fn weak(&self) -> Result<Model, TextError> {
+        self.how.weak.open(&self.how.text.weights)
+    }
+
+    fn strong(&self) -> Result<Model, TextError> {
+        self.how.text.student.open(&self.how.text.weights)
+    }
+
+    /// The weak model writes critiques and the strong one learns to: the critic, what it learnt from, and how.
+    fn critic(
+        &self,
+        work: &Work,
+        hear: &mut Hear<'_>,
+    ) -> Result<(Model, Vec<Critique>, Vec<Record>, Work), TextError> {
+        let asking = Asking {
+            form: self.critic.weak_form,
+            ..self.asking
+        };
+        let most = self.critic.imitation.critiques;
+        let all = cases(&self.train);
+        let mut order = permutation(all.len(), &mut stream(self.seed, "imitation", 0));
+        order.truncate(most);
+        order.sort_unstable();
+        let imitated: Vec<Case> = order.iter().map(|&case| all[case].clone()).collect();
+        let work = work.then(&(asking, most))?;
+        let (seed, stage) = (self.seed.derive("weak", 0), Stage::WeakCritiques);
+        let examples = write(
+            &mut self.weak()?,
+            &asking,
+            &imitated,
+            seed,
+            &work,
+            stage,
+            hear,
+        )?;
+
+        let work = work.then(&(self.asking, &self.imitation))?;
+        let mut writer = self.strong()?;
+        let rows: Vec<(&Case, &Critique)> = imitated.iter().zip(&examples).collect();
+        let (asking, settings) = (&self.asking, &self.imitation);
+        let seed = self.seed.derive("critic", 0);
+        let curve = imitate(&mut writer, asking, &rows, settings, seed, &work, hear)?;
+        writer.decoder.merge()?;
+        Ok((writer, examples, curve, work))
+    }
+
+    /// The judge learns true labels.
+    fn judge(
+        &self,
+        critiques: &[Critique],
+        work: &Work,
+        hear: &mut Hear<'_>,
+    ) -> Result<(Judge, Vec<Record>, Lengths, Work), TextError> {
+        let settings = FineTune {
+            form: self.critic.weak_form,
+            epochs: self.critic.judge.epochs,
+            rate: self.critic.judge.rate,
+            max_tokens: self.critic.judge.max_tokens,
+            ..self.imitation.clone()
+        };
+        let work = work.then(&settings)?;
+        let rows = with_all(&self.teacher, critiques).into_iter();
+        let rows: Vec<(Item, Label)> = rows.zip(self.truth.iter().copied()).collect();
+        let (weak, seed) = (self.weak()?, self.seed.derive("judge", 0));
+        let (judge, curve, lengths) =
+            Judge::train(weak, self.kind, &rows, settings, seed, &work, hear)?;
+        Ok((judge, curve, lengths, work))
+    }
+
+    /// The student learns labels of train and predicts.
+    fn student(
+        &self,
+        labels: &[(usize, Label)],
+        work: &Work,
+        hear: &mut Hear<'_>,
+    ) -> Result<Learnt, TextError> {
+        let stage = Stage::Student;
+        let work = work.then(self.finetune)?;
+        let whole = |learnt: &Learnt| learnt.p.len() == self.predict.len();
+        work.kept(stage.name(), whole, || {
+            let labelled = labels.iter();
+            let rows: Vec<(&Item, f64)> = labelled
+                .map(|(row, label)| (&self.train[*row].item, label.as_f64()))
+                .collect();
+            let mut told = |step: Step<'_>| hear(stage, Told::Step(step));
+            let told = &mut told;
+            let keep = work.file(stage.name(), "checkpoint");
+            let (mut model, seed) = (self.strong()?, self.seed.derive("student", 0));
+            let (kind, settings) = (self.kind, self.finetune);
+            let (curve, learnt) = tune(&mut model, kind, &rows, settings, seed, Some(&keep), told)?;
+            let items: Vec<&Item> = self.predict.iter().map(|row| &row.item).collect();
+            let wording = Wording::label(kind);
+            let (p, asked) = probabilities(&mut model, wording, &items, settings, told)?;
+            let lengths = learnt.plus(asked);
+            Ok(Learnt { curve, p, lengths })
+        })
+    }
 }
