@@ -437,3 +437,18 @@ fn answers_that_are_too_long_for_a_template_are_left_out_and_counted() {
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("10 critiques"), "{said}");
 }
+
+#[test]
+fn a_judge_that_says_the_same_of_all_teaches_nothing_and_is_told_of() {
+    let model = checkpoint();
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = RECIPE.replace("epochs = 10, rate = 0.01", "epochs = 1, rate = 1e-12");
+    let outcome = whole(ItemKind::Claim, &recipe, &model, dir.path(), &mut |_, _| ()).unwrap();
+    let said = &outcome.diagnostics;
+    assert!([0.0, 1.0].contains(&said.judge_positive[1]), "{said:?}");
+    assert_eq!((said.flat, said.judge_unmoved), (1.0, 1.0));
+    assert!(outcome.rewards[0].norm < 1e-6, "{:?}", outcome.rewards);
+    let warned = |words: &str| said.warnings.iter().any(|warning| warning.contains(words));
+    assert!(warned("the critic learnt nothing"), "{said:?}");
+    assert!(warned("all of train the same label"), "{said:?}");
+}
