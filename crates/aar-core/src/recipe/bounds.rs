@@ -97,6 +97,8 @@ impl Critic {
         whole("critic.grpo.steps", self.grpo.steps, 1, 10_000)?;
         whole("critic.grpo.questions", self.grpo.questions, 1, 1024)?;
         whole("critic.grpo.samples", self.grpo.samples, 2, 64)?;
+        let critiques = self.grpo.questions * self.grpo.samples;
+        whole("critic.grpo (questions times samples)", critiques, 2, 4096)?;
         rate("critic.grpo.rate", self.grpo.rate)?;
         real("critic.grpo.kl", self.grpo.kl, 0.0, 10.0)
     }

@@ -579,7 +579,7 @@ pub struct Grpo {
     pub steps: usize,
     /// Answers that are criticised in a step, 1 to 1024.
     pub questions: usize,
-    /// Critiques of each, 2 to 64.
+    /// Critiques of each, 2 to 64; at most 4096 in a step.
     pub samples: usize,
     /// Learning rate of all steps, above 0, at most 1.
     pub rate: f64,

@@ -166,6 +166,9 @@ fn critic_training_has_bounds_and_needs_a_student_with_adapters() {
         let said = Recipe::from_toml(text).unwrap_err().to_string();
         assert!(said.starts_with(&format!("field {name}: ")), "{said}");
     }
+    let many = "critic.grpo = { questions = 1024, samples = 8 }\n[finetune]\n";
+    let said = Recipe::from_toml(many).unwrap_err().to_string();
+    assert!(said.contains("questions times samples"), "{said}");
     for (part, value) in [
         ("writing.max_tokens", "8193"),
         ("writing.top_p", "0.0"),
