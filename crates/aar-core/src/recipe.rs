@@ -12,8 +12,9 @@ mod text_loss;
 pub use bounds::{MAX_FITS, RecipeError};
 pub use expression::{Expression, ExpressionError, Slopes, Variables};
 pub use parts::{
-    Combine, Ensemble, Evolve, Features, FineTune, Labels, Layers, Loss, NamedLayers, Orient,
-    PairView, Prediction, Refine, Stage, Student, StudentKind, TextForm, Threshold, Tuned,
+    Combine, Critic, Ensemble, Evolve, Features, FineTune, Grpo, Imitation, Judging, Labels,
+    Layers, Loss, NamedLayers, Orient, PairView, Prediction, Refine, Stage, Student, StudentKind,
+    TextForm, Threshold, Tuned, Writing,
 };
 pub use text_loss::TextLoss;
 
@@ -45,6 +46,9 @@ pub struct Recipe {
     /// Train the strong language model itself, not a student on its frozen states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finetune: Option<FineTune>,
+    /// Labels of a judge that is helped by a trained critic, for `finetune`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub critic: Option<Critic>,
 }
 
 impl Recipe {
@@ -75,7 +79,7 @@ impl Recipe {
     ///    → distillation (a student learns from a student); a filter (confidence, neighbours,
     ///    overlap density) → data filtering; weights or smoothing by confidence (reweighting,
     ///    agreement with CCS, epiplexity) → confidence weighting.
-    ///    Noisy-channel EM and judge labels are none of the study's kinds → other.
+    ///    Noisy-channel EM, judge labels and critic training are none of the study's kinds → other.
     /// 5. Labels from one principal component: model internal.
     /// 6. A loss other than cross-entropy: loss function.
     /// 7. More than one student: ensemble.
@@ -138,11 +142,11 @@ impl Recipe {
 
     /// Do the weak labels influence the predictions at all?
     ///
-    /// Elicitation whose orientation is chosen by agreement with the weak labels takes one bit from
+    /// Critic training learns from a judge and reads none. Elicitation whose orientation is chosen by agreement with the weak labels takes one bit from
     /// the teacher and so counts as using it.
     #[must_use]
     pub fn uses_teacher(&self) -> bool {
-        if self.finetune.as_ref().is_some_and(|tuned| tuned.zero_shot) {
+        if self.critic.is_some() || self.finetune.as_ref().is_some_and(|tuned| tuned.zero_shot) {
             return false;
         }
         let labels = match self.labels {
@@ -169,6 +173,7 @@ impl Recipe {
             self.predict != naive.predict,
             self.finetune.is_some(),
             (self.finetune.as_ref()).is_some_and(|tuned| tuned.loss != TextLoss::default()),
+            self.critic.is_some(),
         ];
         let changed = differs.iter().filter(|&&changed| changed).count();
         changed + self.refine.len() + self.student.stages.len()

@@ -62,6 +62,11 @@ fn workspace() -> Result<(), String> {
 fn method(file: &str) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let recipe = Recipe::from_toml(&text).map_err(|error| format!("{file}: {error}"))?;
+    if recipe.critic.is_some() {
+        let what = "field critic: its judge learns from true labels, which no sandbox has; the problem's owner \
+                    can run it with `aar lab run`";
+        return Err(format!("{file}: {what}"));
+    }
     let seed = Seed(whole("AAR_SEED")?.ok_or("AAR_SEED is not set")?);
     let rows = whole("AAR_TRIAL_ROWS")?.map(|rows| rows as usize);
     if rows.is_some_and(|rows| rows < 2) {

@@ -184,6 +184,7 @@ fn random_recipe(rng: &mut impl Rng) -> Recipe {
             ),
         },
         finetune: None,
+        critic: None,
         predict: Prediction {
             symmetrise: rng.random(),
             threshold: pick(rng, &[Threshold::Half, Threshold::Balanced]),

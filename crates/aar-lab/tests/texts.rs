@@ -3,7 +3,7 @@
 
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
-use aar_core::recipe::{FineTune, Recipe, TextForm, Tuned};
+use aar_core::recipe::{Critic, FineTune, Recipe, TextForm, Tuned};
 use aar_core::row::Item;
 use aar_lab::text::TextError;
 use aar_lab::text::example::{Prompt, Wording, Writer};
@@ -378,6 +378,10 @@ fn the_recipes_that_ship_are_the_study_s() {
         };
         assert_eq!(recipe.finetune, Some(expected), "{file}");
     }
+    let text = fs::read_to_string(dir.join("critic.toml")).unwrap();
+    let recipe = Recipe::from_toml(&text).unwrap();
+    assert_eq!(recipe.finetune, Some(FineTune::default()));
+    assert_eq!(recipe.critic, Some(Critic::default()));
 }
 
 #[test]
@@ -579,4 +583,6 @@ fn a_recipe_names_a_model_that_there_is() {
     fs::create_dir(models.path().join("two")).unwrap();
     let said = refused("[finetune]\nstudent = \"two\"\n", Some(models.path()));
     assert!(said.contains("there is no model at"), "{said}");
+    let said = refused("[finetune]\n[critic]\n", Some(models.path()));
+    assert!(said.contains("learns from true labels"), "{said}");
 }

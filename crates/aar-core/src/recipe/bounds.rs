@@ -1,6 +1,6 @@
 //! What a recipe may hold. Bounds keep every valid recipe within a sandbox's minute.
 
-use super::{FineTune, Labels, Layers, Loss, Recipe, Refine, StudentKind, TextLoss, Tuned};
+use super::{Critic, FineTune, Labels, Layers, Loss, Recipe, Refine, StudentKind, TextLoss, Tuned};
 use crate::parse::ParseError;
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -56,6 +56,54 @@ fn whole(name: &str, value: usize, low: usize, high: usize) -> Result<(), Recipe
     }
 }
 
+/// A learning rate.
+fn rate(name: &str, value: f64) -> Result<(), RecipeError> {
+    if value <= 0.0 {
+        return Err(field(name, value, "a number above 0"));
+    }
+    real(name, value, 0.0, 1.0)
+}
+
+impl Critic {
+    fn validate(&self) -> Result<(), RecipeError> {
+        whole(
+            "critic.writing.max_tokens",
+            self.writing.max_tokens,
+            1,
+            8192,
+        )?;
+        if self.writing.top_p <= 0.0 {
+            let above = "a number above 0";
+            return Err(field("critic.writing.top_p", self.writing.top_p, above));
+        }
+        real("critic.writing.top_p", self.writing.top_p, 0.0, 1.0)?;
+        let imitation = self.imitation;
+        whole(
+            "critic.imitation.critiques",
+            imitation.critiques,
+            1,
+            100_000,
+        )?;
+        whole("critic.imitation.epochs", imitation.epochs, 1, 100)?;
+        rate("critic.imitation.rate", imitation.rate)?;
+        whole("critic.judge.epochs", self.judge.epochs, 1, 100)?;
+        rate("critic.judge.rate", self.judge.rate)?;
+        whole(
+            "critic.judge.max_tokens",
+            self.judge.max_tokens,
+            16,
+            1 << 17,
+        )?;
+        whole("critic.grpo.steps", self.grpo.steps, 1, 10_000)?;
+        whole("critic.grpo.questions", self.grpo.questions, 1, 1024)?;
+        whole("critic.grpo.samples", self.grpo.samples, 2, 64)?;
+        let critiques = self.grpo.questions * self.grpo.samples;
+        whole("critic.grpo (questions times samples)", critiques, 2, 4096)?;
+        rate("critic.grpo.rate", self.grpo.rate)?;
+        real("critic.grpo.kl", self.grpo.kl, 0.0, 10.0)
+    }
+}
+
 impl FineTune {
     /// Refuses values that cannot be.
     ///
@@ -74,10 +122,7 @@ impl FineTune {
         }
         whole("finetune.epochs", self.epochs, 1, 100)?;
         whole("finetune.batch", self.batch, 1, 1024)?;
-        if self.rate <= 0.0 {
-            return Err(field("finetune.rate", self.rate, "a number above 0"));
-        }
-        real("finetune.rate", self.rate, 0.0, 1.0)?;
+        rate("finetune.rate", self.rate)?;
         whole("finetune.max_tokens", self.max_tokens, 16, 1 << 17)
     }
 }
@@ -106,6 +151,10 @@ impl Recipe {
         self.validate_student()?;
         if let Some(finetune) = &self.finetune {
             self.validate_finetune(finetune)?;
+        }
+        if let Some(critic) = &self.critic {
+            critic.validate()?;
+            self.validate_beside_critic()?;
         }
         if let Some(evolve) = self.evolve {
             whole("evolve.steps", evolve.steps, 1, 500)?;
@@ -169,6 +218,30 @@ impl Recipe {
             return Err(field(&name, "another one", "keep-above, with [finetune]"));
         }
         Ok(())
+    }
+
+    /// The judge's labels replace all others. The critic before it was rewarded is the strong model without
+    /// adapters, so there must be some.
+    fn validate_beside_critic(&self) -> Result<(), RecipeError> {
+        let Some(finetune) = &self.finetune else {
+            let needed = "a [finetune] beside it, which says how the student learns";
+            return Err(field("critic", "no [finetune]", needed));
+        };
+        if finetune.zero_shot {
+            let one = "false beside [critic]: both are sources of labels";
+            return Err(field("finetune.zero_shot", true, one));
+        }
+        if self.labels != Labels::default() || !self.refine.is_empty() {
+            let none = "nothing beside [critic]: its judge labels train";
+            return Err(field("labels and refine", "others", none));
+        }
+        match finetune.trained {
+            Tuned::Lora { .. } => Ok(()),
+            Tuned::LastLayers { .. } => {
+                let lora = "lora beside [critic]: it is compared with itself without adapters";
+                Err(field("finetune.trained.kind", "last-layers", lora))
+            }
+        }
     }
 
     fn validate_student(&self) -> Result<(), RecipeError> {

@@ -498,3 +498,115 @@ pub enum TextForm {
     /// By the model's chat template. Rows that are too long are left out.
     Chat,
 }
+
+/// Critic training: labels of a judge that reads critiques, in place of a weak teacher's. `[finetune]` beside it says how
+/// the student learns them. Defaults are the study's.
+///
+/// A weak model writes critiques of answers, the strong model learns to write like it, a judge (the weak model) learns true
+/// labels of rows with critiques, the critic is rewarded for persuading the judge that answers are bad, and the judge labels
+/// train with the critic's help. True labels of `teacher` are read, so only the problem's owner can run it.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Critic {
+    /// How the weak model, as first critic and as judge, is written to.
+    pub weak_form: TextForm,
+    /// How critiques are drawn.
+    pub writing: Writing,
+    /// How the strong model learns to write critiques.
+    pub imitation: Imitation,
+    /// How the judge learns.
+    pub judge: Judging,
+    /// How the critic learns from the judge.
+    pub grpo: Grpo,
+}
+
+/// How critiques are drawn: at temperature 1, where samples are what the model itself would say.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Writing {
+    /// Most tokens of a critique, 1 to 8192.
+    pub max_tokens: usize,
+    /// Only the likeliest tokens with this probability in all are drawn from; above 0, at most 1.
+    pub top_p: f64,
+}
+
+impl Default for Writing {
+    fn default() -> Self {
+        Self {
+            max_tokens: 1024,
+            top_p: 0.99,
+        }
+    }
+}
+
+/// Fine-tuning the strong model on the weak one's critiques of train rows.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Imitation {
+    /// Most critiques, drawn by the seed, 1 to 100000.
+    pub critiques: usize,
+    /// How often each is seen, 1 to 100.
+    pub epochs: usize,
+    /// Learning rate after the warm-up, above 0, at most 1.
+    pub rate: f64,
+}
+
+impl Default for Imitation {
+    fn default() -> Self {
+        Self {
+            critiques: 3000,
+            epochs: 1,
+            rate: 2e-4,
+        }
+    }
+}
+
+/// Fine-tuning the judge on true labels.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Judging {
+    /// How often each row is seen, 1 to 100.
+    pub epochs: usize,
+    /// Learning rate after the warm-up, above 0, at most 1.
+    pub rate: f64,
+    /// Most tokens of a row with its critiques and its label, 16 to 131072; the model's context is a bound too.
+    pub max_tokens: usize,
+}
+
+impl Default for Judging {
+    fn default() -> Self {
+        Self {
+            epochs: 5,
+            rate: 2e-4,
+            max_tokens: 10_240,
+        }
+    }
+}
+
+/// Group relative policy optimisation of the critic (Shao et al. 2024).
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grpo {
+    /// Steps, 1 to 10000.
+    pub steps: usize,
+    /// Answers that are criticised in a step, 1 to 1024.
+    pub questions: usize,
+    /// Critiques of each, 2 to 64; at most 4096 in a step.
+    pub samples: usize,
+    /// Learning rate of all steps, above 0, at most 1.
+    pub rate: f64,
+    /// Weight of the divergence from the critic before it was rewarded, 0 to 10.
+    pub kl: f64,
+}
+
+impl Default for Grpo {
+    fn default() -> Self {
+        Self {
+            steps: 50,
+            questions: 32,
+            samples: 8,
+            rate: 1e-5,
+            kl: 0.02,
+        }
+    }
+}

@@ -73,6 +73,8 @@ fn unknown_keys_are_refused_at_every_level() {
         "[finetune]\nloss = { kind = \"reverse-kl\", nope = 1 }",
         "[finetune]\nloss = { kind = \"expression\", value = \"m\", nope = 1 }",
         "[predict]\nnope = 1",
+        "[finetune]\n[critic]\nnope = 1",
+        "[finetune]\n[critic.grpo]\nnope = 1",
     ] {
         let error = Recipe::from_toml(text).unwrap_err();
         assert!(matches!(error, RecipeError::Parse(_)), "{text}: {error}");
@@ -189,4 +191,59 @@ fn a_language_model_has_the_losses_of_students_and_formulas() {
     // Students on frozen states have no formulas.
     let student = "[student.loss]\nkind = \"expression\"\nvalue = \"m\"";
     assert!(Recipe::from_toml(student).is_err());
+}
+
+#[test]
+fn critic_training_has_bounds_and_needs_a_student_with_adapters() {
+    let recipe = Recipe::from_toml("[finetune]\n[critic]\n").unwrap();
+    assert_eq!(recipe.critic, Some(Critic::default()));
+    assert!(!recipe.uses_teacher());
+    assert_eq!(recipe.family(), Family::Other);
+    assert_eq!(recipe.complexity(), 2);
+    let text = recipe.to_toml().unwrap();
+    assert_eq!(Recipe::from_toml(&text).unwrap(), recipe);
+    for (text, name) in [
+        ("[critic]\n", "critic"),
+        (
+            "[finetune]\nzero_shot = true\n[critic]\n",
+            "finetune.zero_shot",
+        ),
+        (
+            "[finetune]\ntrained = { kind = \"last-layers\", layers = 2 }\n[critic]\n",
+            "finetune.trained.kind",
+        ),
+        (
+            "[labels]\nkind = \"weak-soft\"\ntemperature = 1.0\n[finetune]\n[critic]\n",
+            "labels and refine",
+        ),
+    ] {
+        let said = Recipe::from_toml(text).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("field {name}: ")), "{said}");
+    }
+    let many = "critic.grpo = { questions = 1024, samples = 8 }\n[finetune]\n";
+    let said = Recipe::from_toml(many).unwrap_err().to_string();
+    assert!(said.contains("questions times samples"), "{said}");
+    for (part, value) in [
+        ("writing.max_tokens", "8193"),
+        ("writing.top_p", "0.0"),
+        ("writing.top_p", "nan"),
+        ("imitation.critiques", "0"),
+        ("imitation.epochs", "101"),
+        ("imitation.rate", "-1e-4"),
+        ("judge.epochs", "0"),
+        ("judge.rate", "nan"),
+        ("judge.max_tokens", "15"),
+        ("grpo.steps", "0"),
+        ("grpo.questions", "1025"),
+        ("grpo.samples", "1"),
+        ("grpo.rate", "2.0"),
+        ("grpo.kl", "-0.1"),
+    ] {
+        let text = format!("critic.{part} = {value}\n[finetune]\n");
+        let said = Recipe::from_toml(&text).unwrap_err().to_string();
+        assert!(
+            said.starts_with(&format!("field critic.{part}: ")),
+            "{said}"
+        );
+    }
 }

@@ -118,15 +118,9 @@ impl<'a, E: Engine> Writer<'a, E> {
         form: TextForm,
         max_tokens: usize,
     ) -> Result<Self, TextError> {
-        // Some tokenizers set a first token before every text.
         let frame = model.tokenizer.encode("")?;
-        let bare = |text: &str| -> Result<Vec<u32>, TextError> {
-            let tokens = model.tokenizer.encode(text)?;
-            let bare = tokens.strip_prefix(frame.as_slice()).unwrap_or(&tokens);
-            Ok(bare.to_vec())
-        };
         let words = wording.labels;
-        let labels = [bare(words[0])?, bare(words[1])?];
+        let labels = [bare(model, words[0])?, bare(model, words[1])?];
         if labels[0].first() == labels[1].first() || labels.iter().any(Vec::is_empty) {
             let what = format!(
                 "begins the labels {:?} and {:?} with the same token, so they cannot be told apart",
@@ -143,7 +137,7 @@ impl<'a, E: Engine> Writer<'a, E> {
             return Err(TextError::Labels(what));
         }
         let limit = max_tokens.min(model.decoder.config().context);
-        let cue = bare(&format!("\n{}", wording.cue))?;
+        let cue = bare(model, &format!("\n{}", wording.cue))?;
         let longest = labels.iter().map(Vec::len).max().unwrap_or(1);
         if limit <= frame.len() + cue.len() + longest + 1 {
             let what = format!("needs more than {limit} tokens for the cue and the label alone");
@@ -169,6 +163,20 @@ impl<'a, E: Engine> Writer<'a, E> {
     #[must_use]
     pub fn label_tokens(&self) -> [u32; 2] {
         [self.labels[0][0], self.labels[1][0]]
+    }
+
+    /// Tokens of a text that goes on where a prompt ends.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot work with the text.
+    pub fn continuation(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        bare(self.model, text)
+    }
+
+    /// The token that ends what a model says.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.end
     }
 
     /// A row's tokens up to where the label begins.
@@ -236,4 +244,14 @@ impl<'a, E: Engine> Writer<'a, E> {
             targets,
         })
     }
+}
+
+/// Tokens of a text within another: some tokenizers set a first token before every text.
+fn bare<E>(model: &LanguageModel<E>, text: &str) -> Result<Vec<u32>, TextError> {
+    let frame = model.tokenizer.encode("")?;
+    let tokens = model.tokenizer.encode(text)?;
+    Ok(tokens
+        .strip_prefix(frame.as_slice())
+        .unwrap_or(&tokens)
+        .to_vec())
 }

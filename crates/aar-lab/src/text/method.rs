@@ -155,6 +155,11 @@ pub fn run(
         let what = "the recipe has no [finetune]: it trains no language model";
         return Err(TextError::Refused(what.to_owned()));
     };
+    if recipe.critic.is_some() {
+        let what = "a recipe with [critic] reads true labels and has a run of its own: `aar lab run`, for \
+                    the problem's owner";
+        return Err(TextError::Refused(what.to_owned()));
+    }
     let drawn = drawn(task.train.len(), how.rows, how.seed);
     let mut model = how.student.open(&how.weights)?;
     let mut lengths = Lengths::default();

@@ -2,10 +2,11 @@
 //!
 //! [`example`] writes rows, [`loss`] has what is minimised, [`tuning`] trains a model on rows and reads its label probabilities,
 //! [`zero_shot`] asks an untrained one, [`source`] finds models, [`shown`] those that a sandbox was given, [`method`] runs a recipe
-//! with `[finetune]`. [`anchors`] and [`states`] are trusted: weak teachers and ceilings, trained on labels, and
-//! a model's states of sealed rows.
+//! with `[finetune]`. Trusted are [`anchors`], which trains weak teachers and ceilings on labels, [`critic`], whose judge learns from
+//! them, and [`states`], a model's states of sealed rows.
 
 pub mod anchors;
+pub mod critic;
 mod error;
 pub mod example;
 pub mod loss;

@@ -15,7 +15,7 @@ use std::path::Path;
 /// Tokens that go through a model together.
 const PACK_TOKENS: usize = 1024;
 /// Steps from one checkpoint to the next.
-const KEEP_EVERY: u64 = 10;
+pub(super) const KEEP_EVERY: u64 = 10;
 /// Rows that are asked about from one report to the next.
 const REPORT_ROWS: usize = 32;
 
@@ -83,6 +83,42 @@ pub fn tune<E: Engine>(
             lengths.left_out
         )));
     }
+    let plan = planned(model, &sequences, settings, seed)?;
+    let keep = keep.map(|path| Keep {
+        path,
+        every: KEEP_EVERY,
+    });
+    let rows = Rows {
+        targets: &targets,
+        labels: &labels,
+        tokens: label_tokens,
+        steps: plan.steps(sequences.len()),
+    };
+    let mut loss = loss::of(&settings.loss, rows);
+    let run = train(
+        &mut model.decoder,
+        &sequences,
+        &plan,
+        &mut loss,
+        keep.as_ref(),
+        &mut |progress| {
+            hear(Step::Trained(progress));
+            match settings.stop_after {
+                Some(last) if progress.step >= last => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        },
+    )?;
+    Ok((run.curve, lengths))
+}
+
+/// How `model` is trained on sequences, new adapters attached if it has any.
+pub(super) fn planned<E: Engine>(
+    model: &mut LanguageModel<E>,
+    sequences: &[Sequence],
+    settings: &FineTune,
+    seed: Seed,
+) -> Result<Plan, TextError> {
     let trained = match settings.trained {
         Tuned::LastLayers { layers } => Trained::LastBlocks(layers),
         Tuned::Lora { rank } => {
@@ -114,33 +150,7 @@ pub fn tune<E: Engine>(
         recompute: false,
         memory: None,
     };
-    let plan = fitted(plan, &model.decoder, &sequences);
-    let keep = keep.map(|path| Keep {
-        path,
-        every: KEEP_EVERY,
-    });
-    let rows = Rows {
-        targets: &targets,
-        labels: &labels,
-        tokens: label_tokens,
-        steps: plan.steps(sequences.len()),
-    };
-    let mut loss = loss::of(&settings.loss, rows);
-    let run = train(
-        &mut model.decoder,
-        &sequences,
-        &plan,
-        &mut loss,
-        keep.as_ref(),
-        &mut |progress| {
-            hear(Step::Trained(progress));
-            match settings.stop_after {
-                Some(last) if progress.step >= last => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        },
-    )?;
-    Ok((run.curve, lengths))
+    Ok(fitted(plan, &model.decoder, sequences))
 }
 
 /// The probability of label 1 of each row: the softmax over both labels' tokens after the prompt.

@@ -57,6 +57,16 @@ impl Note {
     }
 }
 
+/// The note that was written into a file with a training's state.
+///
+/// # Errors
+/// If the file cannot be read or has none.
+pub fn note(path: &Path) -> Result<String, ModelError> {
+    let file = Checkpoint::open(path)?;
+    let none = || ModelError::format(path, "no note: not the state of a training");
+    file.note().map(str::to_owned).ok_or_else(none)
+}
+
 /// What a run is: its plan, its sequences and the weights that it begins with.
 pub(super) fn fingerprint(
     training: &mut dyn Training,

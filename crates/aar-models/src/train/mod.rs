@@ -22,6 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
+pub use checkpoint::note;
 pub use gradients::{Gradient, gradients};
 pub use loss::{Among, Loss, LossGradient, Share, Target, cross_entropy};
 pub use memory::Memory;

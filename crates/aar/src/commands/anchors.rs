@@ -281,9 +281,14 @@ impl News {
                 format!("{done} of {all} rows read, {left} left")
             }
         };
+        self.line(what, || line);
+    }
+
+    /// Tells `line` of `what`, unless it told something a moment ago.
+    pub(crate) fn line(&mut self, what: &str, line: impl FnOnce() -> String) {
         if self.last.elapsed() >= EVERY {
             self.last = Instant::now();
-            tell(&format!("{what}: {line}"));
+            tell(&format!("{what}: {}", line()));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `aar lab`: recipes outside of a study, without a sandbox. The code that runs is this program's.
 
 use super::anchors::News;
-use super::{say, tell};
+use super::{critic, say, tell};
 use crate::shipped;
 use aar_core::id::Seed;
 use aar_core::problem::Split;
@@ -35,14 +35,17 @@ pub(crate) struct Args {
     problem: PathBuf,
     /// The seed of teacher and student
     #[arg(long)]
-    seed: u64,
+    pub(super) seed: u64,
     /// Where predictions.jsonl, diagnostics.json and loss.jsonl are written
     #[arg(long)]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// The student of a recipe that fine-tunes: smollm2 or file:PATH; the model of the ceilings
     #[arg(long, value_name = "MODEL", default_value = "smollm2")]
     strong: ModelName,
-    /// Most train rows, drawn by the seed [default: all]
+    /// First critic and judge of a recipe with a critic [default: that of the problem's weak teachers]
+    #[arg(long, value_name = "MODEL")]
+    pub(super) weak: Option<ModelName>,
+    /// Most train rows, drawn by the seed; with a critic, also most rows of `teacher` [default: all]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(2..))]
     rows: Option<u32>,
     /// Stop the training of a language model after this many steps [default: all]
@@ -70,10 +73,6 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 
 /// The strong language model itself is trained.
 fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
-    let weak = match recipe.uses_teacher() {
-        true => weak_labels(args, problem)?,
-        false => Vec::new(),
-    };
     let named = recipe.finetune.as_ref().and_then(|one| one.student.clone());
     if let Some(name) = named.filter(|name| *name != args.strong.student()) {
         bail!(
@@ -90,17 +89,24 @@ fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
             anchored.name
         ));
     }
-    let task = TextTask {
-        kind: problem.about().kind,
-        train: &problem.table(Split::Train).rows,
-        weak: &weak,
-        predict: &problem.table(Split::Dev).rows,
-    };
     let how = TextRun {
         student: args.strong.clone(),
         weights: shipped::weights(args.weights.as_deref()),
         seed: Seed(args.seed),
         rows: args.rows.map(|rows| rows as usize),
+    };
+    if recipe.critic.is_some() {
+        return critic::run(args, recipe, problem, how);
+    }
+    let weak = match recipe.uses_teacher() {
+        true => weak_labels(args, problem)?,
+        false => Vec::new(),
+    };
+    let task = TextTask {
+        kind: problem.about().kind,
+        train: &problem.table(Split::Train).rows,
+        weak: &weak,
+        predict: &problem.table(Split::Dev).rows,
     };
     let mut news = News::new();
     let what = format!("student, seed {}", args.seed);
@@ -163,7 +169,7 @@ fn states(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
     write(args, "diagnostics.json", &(diagnostics + "\n"))
 }
 
-fn lines<T: Serialize>(records: &[T]) -> Result<String> {
+pub(super) fn lines<T: Serialize>(records: &[T]) -> Result<String> {
     let mut text = String::new();
     for record in records {
         text.push_str(&serde_json::to_string(record)?);
@@ -172,7 +178,7 @@ fn lines<T: Serialize>(records: &[T]) -> Result<String> {
     Ok(text)
 }
 
-fn write(args: &Args, name: &str, text: &str) -> Result<()> {
+pub(super) fn write(args: &Args, name: &str, text: &str) -> Result<()> {
     let path: &Path = &args.out.join(name);
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }

@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod board;
 pub(crate) mod case;
 pub(crate) mod compare;
+mod critic;
 pub(crate) mod doctor;
 pub(crate) mod estimate;
 pub(crate) mod hub;

@@ -245,3 +245,56 @@ fn bad_models_and_settings_change_nothing() {
     let after = fs::read(home.path().join("problem/problem.toml")).unwrap();
     assert_eq!(before, after);
 }
+
+#[test]
+fn critic_training_is_run_by_the_owner_and_found_again() {
+    let home = home();
+    let recipe = "[finetune]\ntrained = { kind = \"lora\", rank = 4 }\nepochs = 1\nmax_tokens = 200\n[critic]\n\
+                  writing.max_tokens = 5\njudge.epochs = 1\n\
+                  grpo = { steps = 2, questions = 2, samples = 2 }\n";
+    fs::write(home.path().join("recipe.toml"), recipe).unwrap();
+    let lab = |out: &str, more: &[&str]| {
+        let arguments = [
+            "lab",
+            "run",
+            "recipe.toml",
+            "--problem",
+            "problem",
+            "--strong",
+            "file:tiny",
+            "--rows",
+            "12",
+            "--seed",
+            "1",
+            "--out",
+            out,
+        ];
+        aar_in(home.path(), &[&arguments[..], more].concat())
+    };
+    let refused = lab("out", &[]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("--weak"), "{refused:?}");
+    let files = [
+        "predictions.jsonl",
+        "judge-before.jsonl",
+        "judge.jsonl",
+        "judge-train.jsonl",
+        "grpo.jsonl",
+        "loss.jsonl",
+        "loss-judge.jsonl",
+        "loss-imitation.jsonl",
+        "diagnostics.json",
+    ];
+    let read = |out: &str| {
+        let place = home.path().join(out);
+        files.map(|file| fs::read_to_string(place.join(file)).unwrap())
+    };
+    let ran = lab("out", &["--weak", "file:tiny"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let first = read("out");
+    let lines: Vec<usize> = first.iter().map(|text| text.lines().count()).collect();
+    assert_eq!(lines[..5], [16, 16, 16, 12, 2]);
+    let again = lab("out", &["--weak", "file:tiny"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(read("out"), first);
+}
