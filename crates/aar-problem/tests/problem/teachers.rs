@@ -138,16 +138,16 @@ fn damaged_missing_and_stray_labels_are_named() {
     let said = faults(|w| {
         w.replace(
             "problem.toml",
-            "seeds = 2\n\n[anchors",
-            "seeds = 0\n\n[anchors",
+            "seeds = 2\n\n[ceilings",
+            "seeds = 0\n\n[ceilings",
         )
     });
     assert!(said.contains("field teacher.seeds"), "{said}");
     let said = faults(|w| {
         w.replace(
             "problem.toml",
-            "seeds = 2\n\n[anchors",
-            "labels = 3\nseeds = 2\n\n[anchors",
+            "seeds = 2\n\n[ceilings",
+            "labels = 3\nseeds = 2\n\n[ceilings",
         )
     });
     assert!(said.contains("and not both"), "{said}");

@@ -12,6 +12,7 @@ mod progress;
 mod provider;
 mod review;
 mod rooms;
+mod source;
 mod students;
 mod workers;
 
