@@ -9,8 +9,8 @@ mod parts;
 
 pub use bounds::{MAX_FITS, RecipeError};
 pub use parts::{
-    Combine, Ensemble, Evolve, Features, FineTune, Labels, Layers, Loss, NamedLayers, Orient,
-    PairView, Prediction, Refine, Stage, Student, StudentKind, TextForm, Threshold, Tuned,
+    Combine, EngineName, Ensemble, Evolve, Features, FineTune, Labels, Layers, Loss, NamedLayers,
+    Orient, PairView, Prediction, Refine, Stage, Student, StudentKind, TextForm, Threshold, Tuned,
 };
 
 use crate::family::Family;

@@ -9,7 +9,7 @@ use crate::teacher::Teacher;
 use aar_core::digest::Digest;
 use aar_core::id::Seed;
 use aar_core::problem::{Split, SplitAnchors};
-use aar_core::recipe::FineTune;
+use aar_core::recipe::{EngineName, FineTune};
 use aar_core::row::{Item, Label};
 use aar_models::{Matrix, Weights};
 use aar_problem::{Problem, Tensor};
@@ -73,6 +73,8 @@ pub struct SplitFigures {
 /// What was measured, and what is stored.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Measured {
+    /// What ran and trained the strong model, and a weak one that is fine-tuned.
+    pub engine: EngineName,
     /// The splits' figures.
     pub splits: BTreeMap<Split, SplitFigures>,
     /// Rows of weak teachers that were cut or left out for their length, of all seeds together.
@@ -156,7 +158,7 @@ pub fn measure(
             plan.tuned(problem, lesson, seed, checkpoint, &mut hear)
         })?);
     }
-    summary(problem, weak, ceiling, found)
+    summary(problem, plan.strong_tuning.engine, weak, ceiling, found)
 }
 
 /// What identifies one role's models but for their seed.
@@ -188,7 +190,7 @@ impl AnchorPlan {
             .into_iter()
             .map(|row| (&rows[row].item, labels[row].as_f64()))
             .collect();
-        let mut model = model.open(&self.weights)?;
+        let mut model = model.open(&self.weights, tuning.engine)?;
         let keep = Some(checkpoint);
         let (_, mut lengths) = tune(&mut model, kind, &rows, tuning, seed, keep, hear)?;
         let mut p = BTreeMap::new();
@@ -340,6 +342,7 @@ fn content(problem: &Problem) -> Result<Vec<Digest>, TextError> {
 
 fn summary(
     problem: &Problem,
+    engine: EngineName,
     mut weak: Vec<Said>,
     ceiling: Vec<Said>,
     found: usize,
@@ -389,6 +392,7 @@ fn summary(
         .filter_map(|said| said.p.remove(&Split::Train))
         .collect();
     Ok(Measured {
+        engine,
         splits,
         weak_lengths,
         strong_lengths,

@@ -2,7 +2,7 @@
 
 use super::{say, tell};
 use crate::shipped;
-use aar_core::recipe::{FineTune, TextForm, Tuned};
+use aar_core::recipe::{EngineName, FineTune, TextForm, Tuned};
 use aar_lab::text::anchors::{AnchorPlan, Measured, Role, measure};
 use aar_lab::text::source::{ModelName, WeakSource};
 use aar_lab::text::tuning::Step;
@@ -77,6 +77,26 @@ struct Tuning {
     /// Most tokens of a row with its label
     #[arg(long, default_value_t = FineTune::default().max_tokens)]
     max_tokens: usize,
+    /// What runs and trains language models
+    #[arg(long, value_enum, default_value_t = Engine::Native)]
+    engine: Engine,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Engine {
+    /// This program, on the CPU
+    Native,
+    /// PyTorch, by the Python that AAR_TORCH_PYTHON names
+    Torch,
+}
+
+impl From<Engine> for EngineName {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Native => Self::Native,
+            Engine::Torch => Self::Torch,
+        }
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -101,6 +121,7 @@ impl Tuning {
                 Form::Chat => TextForm::Chat,
             },
             zero_shot: false,
+            engine: self.engine.into(),
             epochs: self.epochs,
             batch: self.batch,
             rate: self.rate,
@@ -167,9 +188,10 @@ fn beside(dir: &Path) -> Result<PathBuf> {
 fn print(plan: &AnchorPlan, measured: &Measured) {
     let models = 2 * plan.seeds;
     say!(
-        "weak: {}; strong: {}; {} seeds; {} of {models} models were trained before",
+        "weak: {}; strong: {}; engine: {}; {} seeds; {} of {models} models were trained before",
         plan.weak.name(),
         plan.strong.name(),
+        measured.engine.name(),
         plan.seeds,
         measured.found
     );
