@@ -12,9 +12,9 @@ mod text_loss;
 pub use bounds::{MAX_FITS, RecipeError};
 pub use expression::{Expression, ExpressionError, Slopes, Variables};
 pub use parts::{
-    Combine, Critic, Ensemble, Evolve, Features, FineTune, Grpo, Imitation, Judging, Labels,
-    Layers, Loss, NamedLayers, Orient, PairView, Prediction, Refine, Stage, Student, StudentKind,
-    TextForm, Threshold, Tuned, Writing,
+    Combine, Critic, EngineName, Ensemble, Evolve, Features, FineTune, Grpo, Imitation, Judging,
+    Labels, Layers, Loss, NamedLayers, Orient, PairView, Prediction, Refine, Stage, Student,
+    StudentKind, TextForm, Threshold, Tuned, Writing,
 };
 pub use text_loss::TextLoss;
 

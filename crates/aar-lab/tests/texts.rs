@@ -3,7 +3,7 @@
 
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
-use aar_core::recipe::{Critic, FineTune, Recipe, TextForm, Tuned};
+use aar_core::recipe::{Critic, EngineName, FineTune, Recipe, TextForm, Tuned};
 use aar_core::row::Item;
 use aar_lab::text::TextError;
 use aar_lab::text::example::{Prompt, Wording, Writer};
@@ -385,6 +385,20 @@ fn the_recipes_that_ship_are_the_study_s() {
 }
 
 #[test]
+fn a_recipe_may_name_its_engine_and_the_native_one_is_not_written() {
+    let read = |finetune: &str| Recipe::from_toml(&format!("[finetune]\n{finetune}"));
+    let plain = read("").unwrap();
+    assert_eq!(read("engine = \"native\"").unwrap(), plain);
+    let written = serde_json::to_string(&plain).unwrap();
+    assert!(!written.contains("engine"), "{written}");
+    let torch = read("engine = \"torch\"").unwrap();
+    assert_eq!(torch.finetune.as_ref().unwrap().engine, EngineName::Torch);
+    let written = serde_json::to_string(&torch).unwrap();
+    assert!(written.contains("\"engine\":\"torch\""), "{written}");
+    assert!(read("engine = \"cuda\"").is_err());
+}
+
+#[test]
 fn recipes_of_texts_hold_no_parts_for_frozen_states() {
     for (part, field) in [
         ("[student]\nc = 3.0\n", "student"),
@@ -435,7 +449,10 @@ fn models_are_named_and_known_by_their_content() {
     fs::write(other.path().join("chat_template.jinja"), "another").unwrap();
     assert_ne!(digest(&one), digest(&other));
     let gone = ModelName::At(ModelSource::File("no/such/model".into()));
-    let said = gone.open(&Weights::installed()).unwrap_err().to_string();
+    let said = gone
+        .open(&Weights::installed(), EngineName::Torch)
+        .unwrap_err()
+        .to_string();
     assert!(
         said.contains("there is no model at no/such/model"),
         "{said}"

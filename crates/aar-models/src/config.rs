@@ -395,3 +395,21 @@ fn generation_ends(path: &Path) -> Result<Vec<u32>, ModelError> {
         .map_err(|e| ModelError::format(path, e.to_string()))?;
     Ok(ends(file.eos_token_id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+    use std::path::Path;
+
+    #[test]
+    fn a_written_configuration_is_read_as_it_was() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lm");
+        let dir = tempfile::tempdir().expect("scratch directory");
+        let path = dir.path().join("config.json");
+        for name in ["llama", "llama_tied", "qwen2", "qwen3"] {
+            let config = Config::read(&fixtures.join(name).join("config.json")).expect("fixture");
+            std::fs::write(&path, config.told().to_string()).expect("writes");
+            assert_eq!(Config::read(&path).expect("reads"), config, "{name}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Pretrained models, on the CPU, in f32: weights, tokenizers, forward and backward passes, LoRA, training, generation.
+//! Pretrained models, on the CPU, in f32, or by PyTorch ([`Torch`]): weights, tokenizers, forward and backward passes, LoRA, training, generation.
 //!
 //! This crate knows nothing of problems, labels or vaults. [`LanguageModel`] is a decoder (Llama, Qwen 2, Qwen 3) with its
 //! tokenizer and chat template; [`Decoder::read`] says what it says about sequences of tokens, [`train`] trains it with

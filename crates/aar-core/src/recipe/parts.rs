@@ -441,6 +441,9 @@ pub struct FineTune {
     pub zero_shot: bool,
     /// What it minimises.
     pub loss: TextLoss,
+    /// What runs and trains the model. Not written where it is the native engine.
+    #[serde(skip_serializing_if = "EngineName::is_native")]
+    pub engine: EngineName,
     /// How often every row is seen, 1 to 100.
     pub epochs: usize,
     /// Rows of a step, 1 to 1024.
@@ -463,11 +466,38 @@ impl Default for FineTune {
             form: TextForm::Plain,
             zero_shot: false,
             loss: TextLoss::default(),
+            engine: EngineName::Native,
             epochs: 5,
             batch: 32,
             rate: 1e-4,
             max_tokens: 8192,
             stop_after: None,
+        }
+    }
+}
+
+/// What runs and trains a language model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineName {
+    /// The program's own, on the CPU.
+    #[default]
+    Native,
+    /// PyTorch, in a Python that the owner has set up.
+    Torch,
+}
+
+impl EngineName {
+    fn is_native(&self) -> bool {
+        *self == Self::Native
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Torch => "torch",
         }
     }
 }

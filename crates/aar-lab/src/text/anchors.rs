@@ -9,7 +9,7 @@ use crate::teacher::Teacher;
 use aar_core::digest::Digest;
 use aar_core::id::Seed;
 use aar_core::problem::{Ceilings, Split, SplitAnchors};
-use aar_core::recipe::FineTune;
+use aar_core::recipe::{EngineName, FineTune};
 use aar_core::row::{Item, Label};
 use aar_models::{Matrix, Weights};
 use aar_problem::{Problem, Tensor};
@@ -79,6 +79,8 @@ pub struct Measured {
     /// What the ceilings are.
     #[serde(skip)]
     pub ceilings: Ceilings,
+    /// What ran and trained the strong model, and a weak one that is fine-tuned.
+    pub engine: EngineName,
     /// The splits' figures.
     pub splits: BTreeMap<Split, SplitFigures>,
     /// Rows of weak teachers that were cut or left out for their length, of all seeds together.
@@ -170,7 +172,14 @@ pub fn measure(
         content: strong,
         tuning: plan.strong_tuning.clone(),
     };
-    summary(problem, ceilings, weak, ceiling, found)
+    summary(
+        problem,
+        ceilings,
+        plan.strong_tuning.engine,
+        weak,
+        ceiling,
+        found,
+    )
 }
 
 /// What identifies one role's models but for their seed.
@@ -202,7 +211,7 @@ impl AnchorPlan {
             .into_iter()
             .map(|row| (&rows[row].item, labels[row].as_f64()))
             .collect();
-        let mut model = model.open(&self.weights)?;
+        let mut model = model.open(&self.weights, tuning.engine)?;
         let keep = Some(checkpoint);
         let (_, mut lengths) = tune(&mut model, kind, &rows, tuning, seed, keep, hear)?;
         let mut p = BTreeMap::new();
@@ -355,6 +364,7 @@ fn content(problem: &Problem) -> Result<Vec<Digest>, TextError> {
 fn summary(
     problem: &Problem,
     ceilings: Ceilings,
+    engine: EngineName,
     mut weak: Vec<Said>,
     ceiling: Vec<Said>,
     found: usize,
@@ -407,6 +417,7 @@ fn summary(
         .collect();
     Ok(Measured {
         ceilings,
+        engine,
         splits,
         weak_lengths,
         strong_lengths,

@@ -8,7 +8,7 @@ use super::{Model, TextError};
 use crate::numeric::random::{permutation, stream};
 use aar_core::id::Seed;
 use aar_core::problem::ItemKind;
-use aar_core::recipe::{FineTune, Labels, Recipe, Refine};
+use aar_core::recipe::{EngineName, FineTune, Labels, Recipe, Refine};
 use aar_core::row::{Item, Label};
 use aar_models::Weights;
 use aar_models::train::Record;
@@ -32,6 +32,8 @@ pub struct TextTask<'a> {
 /// What can be said of a run without any truth.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct TextDiagnostics {
+    /// What ran the model.
+    pub engine: EngineName,
     /// Train rows there were, after the limit.
     pub train_rows: usize,
     /// Train rows whose label was learnt.
@@ -161,7 +163,7 @@ pub fn run(
         return Err(TextError::Refused(what.to_owned()));
     }
     let drawn = drawn(task.train.len(), how.rows, how.seed);
-    let mut model = how.student.open(&how.weights)?;
+    let mut model = how.student.open(&how.weights, finetune.engine)?;
     let mut lengths = Lengths::default();
     let kept = if finetune.zero_shot {
         elicited(&mut model, finetune, task, &drawn, &mut lengths, hear)?
@@ -188,6 +190,7 @@ pub fn run(
     let (p, asked) = probabilities(&mut model, wording, &items, finetune, hear)?;
     let share = |ones: usize, all: usize| ones as f64 / all.max(1) as f64;
     let diagnostics = TextDiagnostics {
+        engine: finetune.engine,
         train_rows: drawn.len(),
         kept_rows: kept.len(),
         kept_positive: share(kept.iter().filter(|(_, p)| *p > 0.5).count(), kept.len()),

@@ -2,10 +2,12 @@
 
 use super::{Model, TextError};
 use aar_core::digest::Digest;
+use aar_core::recipe::EngineName;
 #[cfg(feature = "fetch")]
 use aar_models::Hub;
 use aar_models::{
-    Embedder, Gguf, LanguageModel, ModelError, ModelSource, Pooling, SMOLLM2_SHA256, Tap, Weights,
+    Embedder, Gguf, LanguageModel, ModelError, ModelSource, Pooling, SMOLLM2_SHA256, Tap,
+    TorchSetup, Weights,
 };
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -136,12 +138,17 @@ impl ModelName {
         }
     }
 
-    /// Reads the model.
+    /// Reads the model into an engine; PyTorch's is set up by the variables that [`TorchSetup::from_env`] reads.
     ///
     /// # Errors
-    /// If it is not there or cannot be fetched, is damaged, not of a kind that is run, or not SmolLM2's known weights.
-    pub fn open(&self, weights: &Weights) -> Result<Model, TextError> {
-        Ok(LanguageModel::open(&self.path(weights)?)?.boxed())
+    /// If it is not there or cannot be fetched, is damaged, not of a kind that is run, or not SmolLM2's known weights; or if
+    /// the engine cannot be started.
+    pub fn open(&self, weights: &Weights, engine: EngineName) -> Result<Model, TextError> {
+        let path = self.path(weights)?;
+        Ok(match engine {
+            EngineName::Native => LanguageModel::open(&path)?.boxed(),
+            EngineName::Torch => LanguageModel::open_torch(&path, &TorchSetup::from_env())?.boxed(),
+        })
     }
 
     /// What identifies the model's content: of a directory, the names and bytes of all files that

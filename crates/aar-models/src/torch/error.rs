@@ -62,7 +62,7 @@ pub enum WorkerError {
     /// The worker was ended after an earlier error.
     #[error("the torch engine's worker is gone: {0}")]
     Gone(String),
-    /// The device's memory is full. The decoder is as before.
+    /// The device's memory is full. The decoder is as before, unless it was asked for `step`: load its last checkpoint then.
     #[error("the torch engine's device has not enough memory for `{asked}`: {fits} ({what})")]
     Memory {
         /// What it was asked for.

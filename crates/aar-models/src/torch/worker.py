@@ -46,10 +46,12 @@ class Worker:
         cuda = torch.cuda.is_available()
         self.device = torch.device(ask["device"] or ("cuda" if cuda else "cpu"))
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        config = transformers.AutoConfig.from_pretrained(ask["path"], local_files_only=True)
+        # No program of the directory's own is run, and nothing is fetched.
+        here = dict(local_files_only=True, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(ask["path"], **here)
         config.attention_dropout = 0.0
         self.model, told = transformers.AutoModelForCausalLM.from_pretrained(
-            ask["path"], config=config, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            ask["path"], config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **here
         )
         if told["missing_keys"]:
             raise ValueError(f"tensors are missing: {sorted(told['missing_keys'])[:3]}")

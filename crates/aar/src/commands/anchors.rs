@@ -2,7 +2,7 @@
 
 use super::{say, tell};
 use crate::shipped;
-use aar_core::recipe::{FineTune, TextForm, Tuned};
+use aar_core::recipe::{EngineName, FineTune, TextForm, Tuned};
 use aar_lab::text::anchors::{AnchorPlan, Measured, Role, measure};
 use aar_lab::text::source::{ModelName, WeakSource};
 use aar_lab::text::tuning::Step;
@@ -80,6 +80,26 @@ struct Tuning {
     /// Most tokens of a row with its label
     #[arg(long, default_value_t = FineTune::default().max_tokens)]
     max_tokens: usize,
+    /// What runs and trains language models
+    #[arg(long, value_enum, default_value_t = Engine::Native)]
+    engine: Engine,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Engine {
+    /// This program, on the CPU
+    Native,
+    /// PyTorch, by the Python that AAR_TORCH_PYTHON names
+    Torch,
+}
+
+impl From<Engine> for EngineName {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Native => Self::Native,
+            Engine::Torch => Self::Torch,
+        }
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -103,6 +123,7 @@ impl Tuning {
                 Form::Plain => TextForm::Plain,
                 Form::Chat => TextForm::Chat,
             },
+            engine: self.engine.into(),
             epochs: self.epochs,
             batch: self.batch,
             rate: self.rate,
@@ -171,11 +192,12 @@ pub(crate) fn beside(dir: &Path, ending: &str) -> Result<PathBuf> {
 fn print(plan: &AnchorPlan, measured: &Measured) {
     let models = plan.seeds + plan.ceilings;
     say!(
-        "weak: {}, {} seeds; strong: {}, {} seeds; {} of {models} models were trained before",
+        "weak: {}, {} seeds; strong: {}, {} seeds; engine: {}; {} of {models} models were trained before",
         plan.weak.name(),
         plan.seeds,
         plan.strong.name(),
         plan.ceilings,
+        measured.engine.name(),
         measured.found
     );
     say!("  split    rows   weak  ceiling  gap, with its 95 % interval over seeds and items");

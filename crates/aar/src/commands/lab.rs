@@ -1,6 +1,6 @@
 //! `aar lab`: recipes outside of a study, without a sandbox. The code that runs is this program's.
 
-use super::anchors::News;
+use super::anchors::{Engine, News};
 use super::{critic, say, tell};
 use crate::shipped;
 use aar_core::id::Seed;
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Stop the training of a language model after this many steps [default: all]
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
+    /// What runs and trains the model, whatever the recipe says [default: the recipe's, or native]
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
     /// Where the weights are; by default the Hugging Face cache and installed Python packages
     #[arg(long)]
     weights: Option<PathBuf>,
@@ -60,7 +63,12 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     let Command::Run(args) = command;
     let file = args.recipe.display();
     let text = fs::read_to_string(&args.recipe).with_context(|| format!("reading {file}"))?;
-    let recipe = Recipe::from_toml(&text).with_context(|| file.to_string())?;
+    let mut recipe = Recipe::from_toml(&text).with_context(|| file.to_string())?;
+    match (&mut recipe.finetune, args.engine) {
+        (Some(finetune), Some(engine)) => finetune.engine = engine.into(),
+        (None, Some(_)) => bail!("{file} has no [finetune], so --engine has nothing to run"),
+        (_, None) => {}
+    }
     let problem = Problem::open(&args.problem)?;
     fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
     match &recipe.finetune {

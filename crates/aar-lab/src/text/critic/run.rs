@@ -208,16 +208,27 @@ impl<'a> Course<'a> {
         );
         Work::new(
             &self.how.work,
-            &(self.seed, self.kind, (weak, strong), rows),
+            &(
+                self.seed,
+                self.kind,
+                (weak, strong),
+                self.finetune.engine,
+                rows,
+            ),
         )
     }
 
     fn weak(&self) -> Result<Model, TextError> {
-        self.how.weak.open(&self.how.text.weights)
+        self.how
+            .weak
+            .open(&self.how.text.weights, self.finetune.engine)
     }
 
     fn strong(&self) -> Result<Model, TextError> {
-        self.how.text.student.open(&self.how.text.weights)
+        self.how
+            .text
+            .student
+            .open(&self.how.text.weights, self.finetune.engine)
     }
 
     /// The weak model writes critiques and the strong one learns to: the critic, what it learnt from, and how.
