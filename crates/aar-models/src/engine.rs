@@ -53,7 +53,7 @@ pub trait Engine: std::fmt::Debug {
         each: &mut dyn FnMut(&Outputs<'_>),
     ) -> Result<(), ModelError>;
 
-    /// Generates samples after prompts, as [`Decoder::generate`] says it.
+    /// Generates samples after prompts, as [`Decoder::generate`](crate::Decoder::generate) says it.
     ///
     /// # Errors
     /// If the sampling makes no sense, a prompt cannot go into the decoder, or the engine fails.
