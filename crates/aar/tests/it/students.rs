@@ -4,6 +4,7 @@ use crate::methods::{HONEST, Workbench};
 use crate::program::{Answer, aar_in};
 use crate::study::files;
 use crate::texts::{anchors, home};
+use crate::workspaces;
 use aar_compute::{MethodRun, RunOutput, Runner};
 use aar_core::audit::{AuditRuns, Counterfactual};
 use aar_core::board::{Group, Replication};
@@ -279,6 +280,12 @@ fn a_sandbox_reads_the_models_and_cannot_write_them() {
         "tiny\nconfig.json\nmodel.safetensors\ntokenizer.json\n{size}\nnot written\nnot removed\nnot made\n"
     );
     assert_eq!(ran.log, expected);
+    // An agent's workspace shows the same.
+    let room = workspaces::open(&bench, 256, Cancel::new());
+    let script = "cat $AAR_MODELS/students.txt; ls $AAR_MODELS/tiny | wc -l";
+    assert_eq!(workspaces::run(&room, script).1, "tiny\n3\n");
+    let script = "rm -f $AAR_MODELS/tiny/config.json || echo x > $AAR_MODELS/tiny/config.json";
+    assert_ne!(workspaces::run(&room, script).0, Some(0));
     assert_eq!(fs::read(models.join("config.json")).unwrap(), before);
 }
 

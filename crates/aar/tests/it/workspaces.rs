@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-fn open(bench: &Workbench, memory_mib: u64, cancel: Cancel) -> Workspace {
+pub(crate) fn open(bench: &Workbench, memory_mib: u64, cancel: Cancel) -> Workspace {
     let seeded = bench.home.path().join("seeded");
     fs::create_dir_all(seeded.join("forum")).unwrap();
     fs::write(seeded.join("README.md"), "begin here\n").unwrap();
@@ -32,7 +32,7 @@ fn open(bench: &Workbench, memory_mib: u64, cancel: Cancel) -> Workspace {
     Workspace::open(&bench.runner, &room, cancel).unwrap()
 }
 
-fn run(room: &Workspace, command: &str) -> (Option<i32>, String) {
+pub(crate) fn run(room: &Workspace, command: &str) -> (Option<i32>, String) {
     let command = command.to_owned();
     match room.ask(&Request::Run {
         command,
