@@ -10,6 +10,8 @@ pub const METHOD_FILE: &str = "method.toml";
 pub const RECIPE_FILE: &str = "recipe.toml";
 /// The first word of a command that the lab's own binary answers.
 pub const LAB_COMMAND: &str = "aar-lab";
+/// The lab's exit code where a recipe keeps no row to learn from.
+pub const NOTHING_TO_LEARN: u8 = 3;
 
 /// What makes a run without a score cheap. The lab obeys; other programs may.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

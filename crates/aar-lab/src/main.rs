@@ -3,7 +3,7 @@
 //! Reads `$AAR_SEED`, writes `$AAR_OUT/predictions.jsonl`, prints diagnostics as one line of JSON.
 //! `$AAR_TRIAL_ROWS` makes a cheap trial on that many train rows, `$AAR_TRIAL_STEPS` stops the training of
 //! a language model after that many steps. Language models are read from `$AAR_MODELS`. Bad input: a message
-//! on standard error and exit code 2.
+//! on standard error and exit code 2; 3 where a recipe that trains one keeps no row to learn from.
 //!
 //! `aar-lab workspace` serves an agent's workspace; see [`aar_lab::workspace`]. `aar-lab mcp` and
 //! `aar-lab model` are the ways out of a command-line agent's sandbox; see [`aar_lab::bridge`].
@@ -27,18 +27,30 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
         ["run", recipe] => method(recipe).map(|diagnostics| println!("{diagnostics}")),
-        ["workspace"] => workspace(),
-        ["mcp"] => line("the hub", bridge::serve_hub()),
-        ["model"] => line("the model", bridge::serve_model()),
-        ["run", ..] | [] => Err(USAGE.to_owned()),
-        [verb, ..] => Err(format!("unknown command {verb:?}; {USAGE}")),
+        ["workspace"] => workspace().map_err(Failure::from),
+        ["mcp"] => line("the hub", bridge::serve_hub()).map_err(Failure::from),
+        ["model"] => line("the model", bridge::serve_model()).map_err(Failure::from),
+        ["run", ..] | [] => Err(USAGE.to_owned().into()),
+        [verb, ..] => Err(format!("unknown command {verb:?}; {USAGE}").into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
+        Err(Failure { message, code }) => {
             eprintln!("aar-lab: {message}");
-            ExitCode::from(2)
+            ExitCode::from(code)
         }
+    }
+}
+
+/// What is told, and the exit code.
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { message, code: 2 }
     }
 }
 
@@ -59,18 +71,20 @@ fn workspace() -> Result<(), String> {
         .map_err(|error| format!("the workspace's line: {error}"))
 }
 
-fn method(file: &str) -> Result<String, String> {
+fn method(file: &str) -> Result<String, Failure> {
     let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let recipe = Recipe::from_toml(&text).map_err(|error| format!("{file}: {error}"))?;
     if recipe.critic.is_some() {
         let what = "field critic: its judge learns from true labels, which no sandbox has; the problem's owner \
                     can run it with `aar lab run`";
-        return Err(format!("{file}: {what}"));
+        return Err(format!("{file}: {what}").into());
     }
-    let seed = Seed(whole("AAR_SEED")?.ok_or("AAR_SEED is not set")?);
+    let seed = Seed(whole("AAR_SEED")?.ok_or_else(|| "AAR_SEED is not set".to_owned())?);
     let rows = whole("AAR_TRIAL_ROWS")?.map(|rows| rows as usize);
     if rows.is_some_and(|rows| rows < 2) {
-        return Err("AAR_TRIAL_ROWS: at least 2 rows are needed".to_owned());
+        return Err("AAR_TRIAL_ROWS: at least 2 rows are needed"
+            .to_owned()
+            .into());
     }
     let out = directory("AAR_OUT")?;
     let problem = directory("AAR_PROBLEM")?;
@@ -84,7 +98,7 @@ fn method(file: &str) -> Result<String, String> {
     };
     let path = out.join("predictions.jsonl");
     write(&path, &write_predictions(&view.predict.ids(), &labels))?;
-    diagnostics.map_err(|error| error.to_string())
+    Ok(diagnostics.map_err(|error| error.to_string())?)
 }
 
 /// What a run leaves: a label for each row, and what can be said of it as a line of JSON.
@@ -97,15 +111,22 @@ fn texts(
     view: &MethodView,
     seed: Seed,
     rows: Option<usize>,
-) -> Result<Ran, String> {
+) -> Result<Ran, Failure> {
+    use aar_core::method::NOTHING_TO_LEARN;
+    use aar_lab::text::TextError;
     use aar_lab::text::method::{TextRun, TextTask, run};
     use aar_lab::text::shown::student;
     if env::var_os("AAR_MODELS").is_none() {
         let what = "there is no model to fine-tune: the study's file names none in `students`";
-        return Err(format!("field finetune: {what}"));
+        return Err(format!("field finetune: {what}").into());
     }
     let models = directory("AAR_MODELS")?;
     let steps = whole("AAR_TRIAL_STEPS")?;
+    if steps == Some(0) {
+        return Err("AAR_TRIAL_STEPS: at least 1 step is needed"
+            .to_owned()
+            .into());
+    }
     let finetune = recipe.finetune.get_or_insert_default();
     finetune.stop_after = steps;
     let how = TextRun {
@@ -121,13 +142,23 @@ fn texts(
         weak: &view.weak,
         predict: &view.predict.rows,
     };
-    let outcome = run(&recipe, task, &how, &mut |_| ()).map_err(|error| error.to_string())?;
+    let outcome = run(&recipe, task, &how, &mut |_| ()).map_err(|error| Failure {
+        code: match error {
+            TextError::NoRows(_) => NOTHING_TO_LEARN,
+            _ => 2,
+        },
+        message: error.to_string(),
+    })?;
     Ok((outcome.labels, serde_json::to_string(&outcome.diagnostics)))
 }
 
 #[cfg(not(feature = "models"))]
-fn texts(_: Recipe, _: &MethodView, _: Seed, _: Option<usize>) -> Result<Ran, String> {
-    Err("field finetune: this aar-lab was built without language models".to_owned())
+fn texts(_: Recipe, _: &MethodView, _: Seed, _: Option<usize>) -> Result<Ran, Failure> {
+    Err(
+        "field finetune: this aar-lab was built without language models"
+            .to_owned()
+            .into(),
+    )
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

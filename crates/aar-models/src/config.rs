@@ -121,9 +121,13 @@ impl Config {
     ///
     /// # Errors
     /// If the file cannot be read, names an architecture or a variant that is not run, or its sizes do not fit
-    /// together.
+    /// together; or if adapters lie beside it, which some programs would apply and others not.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let fail = |what: String| ModelError::format(path, what);
+        if path.with_file_name("adapter_config.json").exists() {
+            let what = "adapters lie beside it (adapter_config.json): merge them into the weights, or put them elsewhere";
+            return Err(fail(what.to_owned()));
+        }
         let file: File =
             serde_json::from_str(&read_text(path)?).map_err(|e| fail(e.to_string()))?;
         let architecture = match file.model_type.as_str() {

@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+/// The teacher whose labels experiments see.
+const EXPERIMENTS: u64 = 1;
+
 /// One sentence for each file of weak labels that is not what the stored teacher of its seed says. The
-/// teachers of evaluations come first, then those of replications; one more is that of experiments.
+/// first teacher is that of experiments, then come those of evaluations, then those of replications.
 /// None for a problem whose teachers are trained anew.
 pub(crate) fn faults(run_dir: &Path, opened: &OpenedProblem, entries: &[Entry]) -> Vec<String> {
     compare(run_dir, opened, entries).unwrap_or_else(|fault| vec![fault])
@@ -33,13 +36,12 @@ fn compare(
     let mut numbers: BTreeMap<Seed, u64> = BTreeMap::new();
     for entry in entries {
         let (seeds, first) = match &entry.event {
-            Event::EvaluationRequested { seeds, .. } => (seeds, 1),
-            Event::Replicated { replication, .. } => (&replication.seeds, before + 1),
+            Event::EvaluationRequested { seeds, .. } => (seeds, EXPERIMENTS + 1),
+            Event::Replicated { replication, .. } => (&replication.seeds, EXPERIMENTS + before + 1),
             _ => continue,
         };
         numbers.extend(seeds.iter().copied().zip(first..));
     }
-    let experiments = before + study.replication_seeds as u64 + 1;
     let ids = problem.table(Split::Train).ids();
     let directory = run_dir.join("weak").join(opened.id.to_string());
     let unread = |error: std::io::Error| format!("{}: {error}", directory.display());
@@ -50,7 +52,7 @@ fn compare(
             .file_stem()
             .and_then(|name| name.to_str()?.parse().ok());
         let number = seed.and_then(|seed| numbers.get(&Seed(seed)).copied());
-        let number = number.unwrap_or(experiments);
+        let number = number.unwrap_or(EXPERIMENTS);
         let stored = problem
             .stored_weak_labels(number)
             .map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use aar_core::board::Group;
 use aar_core::method::{METHOD_FILE, Method, RECIPE_FILE};
-use aar_core::recipe::{FineTune, Recipe};
+use aar_core::recipe::{EngineName, FineTune, Recipe};
 use aar_lab::builtin::{BASELINES, Builtin, PUBLISHED, TEXTS};
 use aar_problem::generate::BuiltinProblem;
 use aar_problem::{Bundle, Problem};
@@ -71,6 +71,8 @@ fn text_baseline(builtin: &Builtin, tuning: Option<&FineTune>) -> Result<Shipped
     if let (Some(shipped), Some(tuning)) = (&mut recipe.finetune, tuning) {
         *shipped = FineTune {
             zero_shot: shipped.zero_shot,
+            // Recipes' sandboxes have no Python; the engines agree but for rounding.
+            engine: EngineName::Native,
             ..tuning.clone()
         };
     }

@@ -235,6 +235,17 @@ impl Recipe {
             let none = "nothing beside [critic]: its judge labels train";
             return Err(field("labels and refine", "others", none));
         }
+        let writes = self
+            .critic
+            .as_ref()
+            .map_or(0, |critic| critic.writing.max_tokens);
+        if writes >= finetune.max_tokens {
+            let room = format!(
+                "fewer than finetune.max_tokens ({}): an answer and its critique go through the model together",
+                finetune.max_tokens
+            );
+            return Err(field("critic.writing.max_tokens", writes, room));
+        }
         match finetune.trained {
             Tuned::Lora { .. } => Ok(()),
             Tuned::LastLayers { .. } => {

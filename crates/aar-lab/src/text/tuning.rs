@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Tokens that go through a model together.
-const PACK_TOKENS: usize = 1024;
+pub(super) const PACK_TOKENS: usize = 1024;
 /// Steps from one checkpoint to the next.
 pub(super) const KEEP_EVERY: u64 = 10;
 /// Rows that are asked about from one report to the next.

@@ -142,11 +142,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             args.dir.display()
         );
     }
+    if args.ceilings.is_some_and(|ceilings| ceilings > args.seeds) {
+        bail!("--ceilings: at most as many as --seeds, {}", args.seeds);
+    }
     let plan = AnchorPlan {
         weak: args.weak.clone(),
         strong: args.strong.clone(),
         seeds: args.seeds,
-        ceilings: args.ceilings.unwrap_or(args.seeds).min(args.seeds),
+        ceilings: args.ceilings.unwrap_or(args.seeds),
         weak_tuning: args.tuning.with(args.weak_form),
         strong_tuning: args.tuning.with(args.strong_form),
         weak_rows: args.weak_rows.or(args.rows).map(|rows| rows as usize),

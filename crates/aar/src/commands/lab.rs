@@ -92,7 +92,7 @@ fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
     if let Some(anchored) = anchored.filter(|model| model.name != args.strong.name()) {
         tell(&format!(
             "WARNING: the student is {}, but the problem's ceilings are of {}: its PGR compares \
-             two models",
+             two models; --strong names the student",
             args.strong.name(),
             anchored.name
         ));
@@ -104,6 +104,11 @@ fn texts(args: &Args, recipe: &Recipe, problem: &Problem) -> Result<()> {
         rows: args.rows.map(|rows| rows as usize),
     };
     if recipe.critic.is_some() {
+        if args.steps.is_some() {
+            bail!(
+                "--steps: critic training has many trainings; limit it by --rows and the numbers in [critic]"
+            );
+        }
         return critic::run(args, recipe, problem, how);
     }
     let weak = match recipe.uses_teacher() {

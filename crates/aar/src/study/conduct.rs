@@ -18,6 +18,7 @@ use aar_core::digest::Digest;
 use aar_core::event::CANCELLED;
 use aar_core::feedback::FeedbackPolicy;
 use aar_core::id::{CaseId, ProblemId, Secret, Seed, SnapshotId};
+use aar_core::method::NOTHING_TO_LEARN;
 use aar_core::problem::Split;
 use aar_hub::http;
 use aar_hub::hub::{Hub, HubSetup, NewCase};
@@ -362,14 +363,19 @@ impl Conductor<'_> {
                 let asked = self.hub.request_baseline_evaluation(snapshot)?;
                 let answer = self.hub.wait_evaluation(asked.id, patience)?;
                 match answer.reason {
-                    // One of several may have nothing to learn, such as no label that is sure enough.
-                    Some(reason) if may_fail => {
+                    // One of several may have nothing to learn, such as no label that is sure enough. What fails
+                    // otherwise would leave a bar that is too low.
+                    Some(reason)
+                        if may_fail
+                            && reason.ends_with(&format!("exit code {NOTHING_TO_LEARN}")) =>
+                    {
                         let name = method.name;
-                        self.progress
-                            .event(&format!("baseline {name} is left out: {reason}"));
+                        self.progress.event(&format!(
+                            "baseline {name} is left out: no row is left to learn from"
+                        ));
                         continue;
                     }
-                    Some(reason) => bail!("a shipped method failed: {reason}"),
+                    Some(reason) => bail!("the shipped method {}: {reason}", method.name),
                     None => {}
                 }
             }
@@ -595,12 +601,12 @@ fn replication_seeds(opened: &Opened) -> Vec<Seed> {
     seeds(&opened.secret, "rank-teacher", count)
 }
 
-/// All seeds that have teachers, in the order in which they get those that a problem stores: whoever reads
-/// the labels of experiments has seen none of the others'.
+/// All seeds that have teachers, in the order in which they get those that a problem stores. What researchers
+/// see comes first, so that of two studies of different sizes none shows what is sealed in the other.
 fn teacher_seeds(opened: &Opened) -> Vec<Seed> {
-    let mut all = evaluation_seeds(opened);
+    let mut all = vec![experiment_teacher(opened)];
+    all.extend(evaluation_seeds(opened));
     all.extend(replication_seeds(opened));
-    all.push(experiment_teacher(opened));
     all
 }
 

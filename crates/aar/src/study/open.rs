@@ -52,10 +52,6 @@ pub(crate) fn open(
             run_dir.display()
         );
     }
-    if let Some(python) = &study.python {
-        check_python(Path::new(python), run_dir)
-            .with_context(|| format!("field python: {python:?}"))?;
-    }
     for device in &study.devices {
         let seen = fs::metadata(device).with_context(|| format!("field devices: {device:?}"))?;
         if !seen.file_type().is_char_device() {
@@ -72,6 +68,12 @@ pub(crate) fn open(
         .map(|name| Source::find(name, base))
         .collect::<Result<Vec<_>>>()?;
     check_sources(&sources, run_dir)?;
+    if let Some(python) = &study.python {
+        let mut secret = vec![run_dir];
+        secret.extend(sources.iter().filter_map(Source::place));
+        check_python(Path::new(python), &secret)
+            .with_context(|| format!("field python: {python:?}"))?;
+    }
     for source in &sources {
         let checked = source.check_teachers(&study);
         checked.with_context(|| format!("problem {:?}", source.name()))?;
@@ -170,8 +172,8 @@ pub(super) fn check_place(directory: &Path, secret: &[&Path]) -> Result<()> {
 }
 
 /// Refuses what is no Python environment, or one whose interpreter no sandbox would find.
-fn check_python(python: &Path, run_dir: &Path) -> Result<()> {
-    check_place(python, &[run_dir])?;
+fn check_python(python: &Path, secret: &[&Path]) -> Result<()> {
+    check_place(python, secret)?;
     let interpreter = python.join("bin/python3").canonicalize();
     let interpreter = interpreter.context("it has no bin/python3")?;
     let found = interpreter.starts_with(python) || interpreter.starts_with("/usr/bin");

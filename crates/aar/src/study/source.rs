@@ -1,6 +1,7 @@
 //! The problems that a study names: found and refused before anything is made.
 
 use super::students::{self, Student};
+use aar_core::problem::Split;
 use aar_core::study::Study;
 use aar_problem::generate::BuiltinProblem;
 use aar_problem::{Problem, check};
@@ -53,6 +54,19 @@ impl Source {
             problem.teacher()?;
             return Ok(());
         };
+        let gap = |split| {
+            let anchors = problem.manifest().anchors.get(&split);
+            anchors.is_some_and(|anchors| anchors.ceiling > anchors.weak)
+        };
+        for split in [Split::Dev, Split::Rank] {
+            if !gap(split) {
+                bail!(
+                    "on {split} its ceilings are not above its weak teachers, so there is no gap to recover: train the \
+                     ceilings longer or on more rows, or take a weaker weak model, with `aar problem anchors {}`",
+                    path.display()
+                );
+            }
+        }
         let (evaluations, replications) = (study.evaluation_seeds, study.replication_seeds);
         let needed = evaluations + replications + 1;
         if (stored.seeds as usize) < needed {
@@ -73,15 +87,23 @@ impl Source {
         let Self::Directory { problem, .. } = self else {
             return Ok(());
         };
-        if !problem.about().activations().is_empty() {
-            return Ok(());
-        }
+        let states = !problem.about().activations().is_empty();
         match &problem.manifest().ceilings {
+            // Recipes on states need no language model.
+            _ if states && students.is_empty() => Ok(()),
             Some(ceilings) => students::check_ceilings(students, ceilings),
             None if students.is_empty() => {
                 bail!("it has no states, and the study names no language model in `students`")
             }
             None => Ok(()),
+        }
+    }
+
+    /// Where its labels lie, if it is a directory.
+    pub(super) fn place(&self) -> Option<&Path> {
+        match self {
+            Self::Builtin(_) => None,
+            Self::Directory { path, .. } => Some(path),
         }
     }
 

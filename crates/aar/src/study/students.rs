@@ -23,8 +23,6 @@ pub(crate) struct Student {
     model: String,
     /// What identifies its content.
     content: Digest,
-    /// Where its files lie, if that is a directory of its own.
-    directory: Option<PathBuf>,
     /// Its files, each an absolute path.
     files: Vec<PathBuf>,
 }
@@ -86,7 +84,6 @@ fn find(text: &str, base: &Path, weights: &Weights) -> Result<Student> {
         name,
         model: model.name(),
         content: model.digest(weights)?,
-        directory: path.is_dir().then_some(path),
         files: files
             .collect::<Result<_, _>>()
             .context("finding its files")?,
@@ -110,27 +107,21 @@ pub(super) fn check_ceilings(students: &[Student], ceilings: &Ceilings) -> Resul
     }
 }
 
-/// What sandboxes show, with its places below the models' directory. A directory that everybody can read is
-/// shown as it is, since sandboxes may run as another user; otherwise its files are linked or copied to `room`.
+/// What sandboxes show, with its places below the models' directory: each file by itself, since a directory can
+/// hold whatever else its owner put there. Sandboxes may run as another user, so a file that not everybody may
+/// read is copied to `room`.
 pub(super) fn lay_out(students: &[Student], room: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut shown = Vec::new();
     if students.is_empty() {
         return Ok(shown);
     }
     for student in students {
-        let inside = room.join(&student.name);
-        let seen = match student.as_it_is() {
-            Some(directory) => directory,
-            None => {
-                fs::create_dir_all(&inside)
-                    .with_context(|| format!("making {}", inside.display()))?;
-                for file in &student.files {
-                    link(file, &inside)?;
-                }
-                inside
-            }
-        };
-        shown.push((seen, PathBuf::from(&student.name)));
+        for file in &student.files {
+            let name = file.file_name();
+            let name = name.ok_or_else(|| anyhow!("{}: a file has a name", file.display()))?;
+            let inside = Path::new(&student.name).join(name);
+            shown.push((readable(file, &room.join(&inside))?, inside));
+        }
     }
     fs::create_dir_all(room).with_context(|| format!("making {}", room.display()))?;
     let list = room.join(STUDENTS_FILE);
@@ -143,31 +134,60 @@ pub(super) fn lay_out(students: &[Student], room: &Path) -> Result<Vec<(PathBuf,
     Ok(shown)
 }
 
-impl Student {
-    /// Its directory, if that holds the files themselves and everybody can read it. The directories above it
-    /// do not matter.
-    fn as_it_is(&self) -> Option<PathBuf> {
-        let directory = self.directory.as_ref()?.canonicalize().ok()?;
-        let open = |path: &Path, bits: u32| {
-            let seen = fs::symlink_metadata(path);
-            seen.is_ok_and(|seen| !seen.is_symlink() && seen.permissions().mode() & bits == bits)
-        };
-        let whole = open(&directory, 0o005) && self.files.iter().all(|file| open(file, 0o004));
-        whole.then_some(directory)
-    }
-}
-
-/// A file of `directory` that everybody can read: a link to the file where that is possible, or a copy.
-fn link(file: &Path, directory: &Path) -> Result<()> {
-    let name = file.file_name();
-    let to = directory.join(name.ok_or_else(|| anyhow!("{}: a file has a name", file.display()))?);
+/// The file behind all links, if everybody can read it, or a copy at `to`.
+fn readable(file: &Path, to: &Path) -> Result<PathBuf> {
     let real = file.canonicalize();
     let real = real.with_context(|| format!("finding {}", file.display()))?;
-    let readable = fs::metadata(&real).is_ok_and(|seen| seen.permissions().mode() & 0o004 != 0);
-    if readable && fs::hard_link(&real, &to).is_ok() {
-        return Ok(());
+    if fs::metadata(&real).is_ok_and(|seen| seen.permissions().mode() & 0o004 != 0) {
+        return Ok(real);
     }
-    fs::copy(&real, &to).with_context(|| format!("copying {}", file.display()))?;
-    let opened = fs::set_permissions(&to, Permissions::from_mode(0o644));
-    opened.with_context(|| format!("opening {}", to.display()))
+    if let Some(directory) = to.parent() {
+        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    }
+    fs::copy(&real, to).with_context(|| format!("copying {}", file.display()))?;
+    let opened = fs::set_permissions(to, Permissions::from_mode(0o644));
+    opened.with_context(|| format!("opening {}", to.display()))?;
+    Ok(to.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sandboxes_see_a_models_files_and_nothing_that_lies_beside_them() {
+        let home = tempfile::tempdir().unwrap();
+        let model = home.path().join("tiny");
+        fs::create_dir_all(model.join("vault/rank")).unwrap();
+        for (file, mode) in [
+            ("config.json", 0o644),
+            ("model.safetensors", 0o600),
+            ("test.jsonl", 0o644),
+            ("owner.toml", 0o644),
+            ("vault/rank/labels.jsonl", 0o644),
+        ] {
+            fs::write(model.join(file), file).unwrap();
+            fs::set_permissions(model.join(file), Permissions::from_mode(mode)).unwrap();
+        }
+        let student = find("file:tiny", home.path(), &Weights::in_dir(home.path())).unwrap();
+        let room = home.path().join("room");
+        let shown = lay_out(&[student], &room).unwrap();
+        let places: Vec<&str> = shown
+            .iter()
+            .map(|(_, inside)| inside.to_str().unwrap())
+            .collect();
+        assert_eq!(
+            places,
+            ["tiny/config.json", "tiny/model.safetensors", STUDENTS_FILE]
+        );
+        assert_eq!(
+            shown[0].0,
+            model.join("config.json").canonicalize().unwrap()
+        );
+        for (file, _) in &shown {
+            assert!(file.is_file(), "{}", file.display());
+            let mode = fs::metadata(file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o004, 0o004, "{}", file.display());
+        }
+    }
 }

@@ -78,7 +78,9 @@ impl Two {
             Self::Over => x.with(y, u / v, 1.0 / v, -u / v / v),
             Self::Power => {
                 let value = u.powf(v);
-                x.with(y, value, v * u.powf(v - 1.0), value * u.ln())
+                // 0 to a power stays 0 whichever power it is, though ln 0 is not finite.
+                let by_power = if value == 0.0 { 0.0 } else { value * u.ln() };
+                x.with(y, value, v * u.powf(v - 1.0), by_power)
             }
             Self::Max if u >= v || u.is_nan() => x,
             Self::Min if u <= v || u.is_nan() => x,

@@ -4,7 +4,7 @@ use super::policy::{Seen, Words, advantages, log_probability, policy_loss};
 use super::writing::continued;
 use crate::numeric::random::{permutation, stream};
 use crate::text::TextError;
-use crate::text::tuning::planned;
+use crate::text::tuning::{PACK_TOKENS, planned};
 use aar_core::id::Seed;
 use aar_core::recipe::{FineTune, Grpo};
 use aar_models::{Batch, End, Engine, LanguageModel, Sample, Sampling, Sequence, Tokenizer, train};
@@ -76,9 +76,19 @@ pub fn practise<E: Engine>(
         let what = "no answer is left to criticise: all are too long";
         return Err(TextError::NoRows(what.to_owned()));
     };
-    // The longest that can be written says whether the memory suffices.
+    // A pack of the longest that can be written says whether the memory suffices. No two begin alike, so that
+    // nothing of them is shared.
     let filler = vec![0; practice.sampling.most];
-    let sketch = [continued(longest, &filler)];
+    let one = continued(longest, &filler);
+    let fill = (PACK_TOKENS / one.tokens.len() + 1).min(grpo.questions * grpo.samples);
+    let vocabulary = model.decoder.config().vocabulary;
+    let sketch: Vec<Sequence> = (0..fill)
+        .map(|number| {
+            let mut one = one.clone();
+            one.tokens[0] = (number % vocabulary) as u32;
+            one
+        })
+        .collect();
     let settings = FineTune {
         epochs: 1,
         batch: grpo.questions * grpo.samples,

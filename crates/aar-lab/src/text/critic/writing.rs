@@ -67,6 +67,13 @@ impl Asking {
     ) -> Result<Writer<'a, E>, TextError> {
         let most = self.max_tokens.min(model.decoder.config().context);
         let room = most.saturating_sub(self.writing.max_tokens);
+        if room == 0 {
+            return Err(TextError::Refused(format!(
+                "field critic.writing.max_tokens: found {}, but an answer and its critique have {most} tokens together \
+                 in this model: take fewer",
+                self.writing.max_tokens
+            )));
+        }
         Writer::new(model, critique(self.kind), self.form, room)
     }
 
