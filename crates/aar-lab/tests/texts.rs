@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use aar_core::id::Seed;
+use aar_core::method::NOTHING_TO_LEARN;
 use aar_core::problem::ItemKind;
 use aar_core::recipe::{Critic, EngineName, FineTune, Recipe, TextForm, Tuned};
 use aar_core::row::Item;
@@ -554,8 +555,9 @@ fn a_run_that_was_kept_goes_on_from_its_checkpoint() {
     assert_eq!(again, (curve, weights, 0));
 }
 
-/// What `aar-lab run` says to a recipe that fine-tunes, where `$AAR_MODELS` is `models`.
-fn refused(recipe: &str, models: Option<&Path>) -> String {
+/// What `aar-lab run` says to a recipe that fine-tunes, where `$AAR_MODELS` is `models`, and its exit code. The
+/// one weak label is one half.
+fn refused(recipe: &str, models: Option<&Path>) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().unwrap();
     let problem = dir.path().join("problem");
     for part in ["train", "predict", "weak"] {
@@ -584,22 +586,39 @@ fn refused(recipe: &str, models: Option<&Path>) -> String {
         .env_remove("AAR_MODELS");
     command.envs(models.map(|models| ("AAR_MODELS", models)));
     let answer = command.output().unwrap();
-    assert_eq!(answer.status.code(), Some(2));
-    String::from_utf8(answer.stderr).unwrap()
+    (
+        answer.status.code(),
+        String::from_utf8(answer.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn a_recipe_that_keeps_no_row_has_an_exit_code_of_its_own() {
+    let models = tempfile::tempdir().unwrap();
+    fs::write(models.path().join("students.txt"), "tiny\n").unwrap();
+    fs::rename(checkpoint().keep(), models.path().join("tiny")).unwrap();
+    let confident = "[[refine]]\nkind = \"keep-above\"\nthreshold = 0.75\n[finetune]\n";
+    let (code, said) = refused(confident, Some(models.path()));
+    assert_eq!(code, Some(i32::from(NOTHING_TO_LEARN)), "{said}");
+    assert!(said.contains("none of 1 train rows is kept"), "{said}");
 }
 
 #[test]
 fn a_recipe_names_a_model_that_there_is() {
-    let said = refused("[finetune]\n", None);
+    let (code, said) = refused("[finetune]\n", None);
+    assert_eq!(code, Some(2));
     assert!(said.contains("names none in `students`"), "{said}");
     let models = tempfile::tempdir().unwrap();
     fs::write(models.path().join("students.txt"), "one\ntwo\n").unwrap();
-    let said = refused("[finetune]\nstudent = \"three\"\n", Some(models.path()));
+    let (code, said) = refused("[finetune]\nstudent = \"three\"\n", Some(models.path()));
     let known = "found \"three\", expected one of the study's students: one, two";
+    assert_eq!(code, Some(2));
     assert!(said.contains(known), "{said}");
     fs::create_dir(models.path().join("two")).unwrap();
-    let said = refused("[finetune]\nstudent = \"two\"\n", Some(models.path()));
+    let (code, said) = refused("[finetune]\nstudent = \"two\"\n", Some(models.path()));
+    assert_eq!(code, Some(2));
     assert!(said.contains("there is no model at"), "{said}");
-    let said = refused("[finetune]\n[critic]\n", Some(models.path()));
+    let (code, said) = refused("[finetune]\n[critic]\n", Some(models.path()));
+    assert_eq!(code, Some(2));
     assert!(said.contains("learns from true labels"), "{said}");
 }

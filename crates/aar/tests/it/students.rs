@@ -108,6 +108,16 @@ fn a_study_of_texts_runs_on_stored_teachers_and_verifies() {
         "the first of `students` is \"other\"",
     );
 
+    // Ceilings that are not above their teachers leave no gap.
+    let manifest = home.path().join("problem/problem.toml");
+    let anchored = fs::read_to_string(&manifest).unwrap();
+    let mut flat: toml::Table = anchored.parse().unwrap();
+    flat.insert("hard".to_owned(), true.into());
+    flat["anchors"]["rank"]["ceiling"] = flat["anchors"]["rank"]["weak"].clone();
+    fs::write(&manifest, flat.to_string()).unwrap();
+    refused(STUDY, "there is no gap to recover");
+    fs::write(&manifest, anchored).unwrap();
+
     let ran = study(home.path(), STUDY);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let run = home.path().join("run");
