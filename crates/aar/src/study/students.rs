@@ -23,6 +23,8 @@ pub(crate) struct Student {
     model: String,
     /// What identifies its content.
     content: Digest,
+    /// Where its files lie, if that is a directory of its own.
+    directory: Option<PathBuf>,
     /// Its files, each an absolute path.
     files: Vec<PathBuf>,
 }
@@ -84,6 +86,7 @@ fn find(text: &str, base: &Path, weights: &Weights) -> Result<Student> {
         name,
         model: model.name(),
         content: model.digest(weights)?,
+        directory: path.is_dir().then_some(path),
         files: files
             .collect::<Result<_, _>>()
             .context("finding its files")?,
@@ -107,21 +110,28 @@ pub(super) fn check_ceilings(students: &[Student], ceilings: &Ceilings) -> Resul
     }
 }
 
-/// What sandboxes show, with its places below the models' directory: each file by itself, since a directory can
-/// hold whatever else its owner put there. Sandboxes may run as another user, so a file that not everybody may
-/// read is copied to `room`.
+/// What sandboxes show, with its places below the models' directory. A directory that everybody can read, since sandboxes
+/// may run as another user, and that holds a model alone is shown as it is. Otherwise its files are linked or copied to
+/// `room`.
 pub(super) fn lay_out(students: &[Student], room: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut shown = Vec::new();
     if students.is_empty() {
         return Ok(shown);
     }
     for student in students {
-        for file in &student.files {
-            let name = file.file_name();
-            let name = name.ok_or_else(|| anyhow!("{}: a file has a name", file.display()))?;
-            let inside = Path::new(&student.name).join(name);
-            shown.push((readable(file, &room.join(&inside))?, inside));
-        }
+        let inside = room.join(&student.name);
+        let seen = match student.as_it_is() {
+            Some(directory) => directory,
+            None => {
+                fs::create_dir_all(&inside)
+                    .with_context(|| format!("making {}", inside.display()))?;
+                for file in &student.files {
+                    link(file, &inside)?;
+                }
+                inside
+            }
+        };
+        shown.push((seen, PathBuf::from(&student.name)));
     }
     fs::create_dir_all(room).with_context(|| format!("making {}", room.display()))?;
     let list = room.join(STUDENTS_FILE);
@@ -134,20 +144,37 @@ pub(super) fn lay_out(students: &[Student], room: &Path) -> Result<Vec<(PathBuf,
     Ok(shown)
 }
 
-/// The file behind all links, if everybody can read it, or a copy at `to`.
-fn readable(file: &Path, to: &Path) -> Result<PathBuf> {
+impl Student {
+    /// Its directory, if that holds the files themselves and nothing else, and everybody can read it. What else an
+    /// owner keeps there, such as a problem with its vault, no sandbox may see. The directories above it do not
+    /// matter.
+    fn as_it_is(&self) -> Option<PathBuf> {
+        let directory = self.directory.as_ref()?.canonicalize().ok()?;
+        let open = |path: &Path, bits: u32| {
+            let seen = fs::symlink_metadata(path);
+            seen.is_ok_and(|seen| !seen.is_symlink() && seen.permissions().mode() & bits == bits)
+        };
+        let entries = fs::read_dir(&directory).ok()?.count();
+        let whole = entries == self.files.len()
+            && open(&directory, 0o005)
+            && self.files.iter().all(|file| open(file, 0o004));
+        whole.then_some(directory)
+    }
+}
+
+/// A file of `directory` that everybody can read: a link to the file where that is possible, or a copy.
+fn link(file: &Path, directory: &Path) -> Result<()> {
+    let name = file.file_name();
+    let to = directory.join(name.ok_or_else(|| anyhow!("{}: a file has a name", file.display()))?);
     let real = file.canonicalize();
     let real = real.with_context(|| format!("finding {}", file.display()))?;
-    if fs::metadata(&real).is_ok_and(|seen| seen.permissions().mode() & 0o004 != 0) {
-        return Ok(real);
+    let readable = fs::metadata(&real).is_ok_and(|seen| seen.permissions().mode() & 0o004 != 0);
+    if readable && fs::hard_link(&real, &to).is_ok() {
+        return Ok(());
     }
-    if let Some(directory) = to.parent() {
-        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-    }
-    fs::copy(&real, to).with_context(|| format!("copying {}", file.display()))?;
-    let opened = fs::set_permissions(to, Permissions::from_mode(0o644));
-    opened.with_context(|| format!("opening {}", to.display()))?;
-    Ok(to.to_owned())
+    fs::copy(&real, &to).with_context(|| format!("copying {}", file.display()))?;
+    let opened = fs::set_permissions(&to, Permissions::from_mode(0o644));
+    opened.with_context(|| format!("opening {}", to.display()))
 }
 
 #[cfg(test)]
@@ -158,36 +185,37 @@ mod tests {
     fn sandboxes_see_a_models_files_and_nothing_that_lies_beside_them() {
         let home = tempfile::tempdir().unwrap();
         let model = home.path().join("tiny");
-        fs::create_dir_all(model.join("vault/rank")).unwrap();
-        for (file, mode) in [
-            ("config.json", 0o644),
-            ("model.safetensors", 0o600),
-            ("test.jsonl", 0o644),
-            ("owner.toml", 0o644),
-            ("vault/rank/labels.jsonl", 0o644),
-        ] {
+        fs::create_dir(&model).unwrap();
+        let write = |file: &str| {
             fs::write(model.join(file), file).unwrap();
-            fs::set_permissions(model.join(file), Permissions::from_mode(mode)).unwrap();
-        }
-        let student = find("file:tiny", home.path(), &Weights::in_dir(home.path())).unwrap();
-        let room = home.path().join("room");
-        let shown = lay_out(&[student], &room).unwrap();
-        let places: Vec<&str> = shown
-            .iter()
-            .map(|(_, inside)| inside.to_str().unwrap())
-            .collect();
-        assert_eq!(
-            places,
-            ["tiny/config.json", "tiny/model.safetensors", STUDENTS_FILE]
-        );
-        assert_eq!(
-            shown[0].0,
-            model.join("config.json").canonicalize().unwrap()
-        );
-        for (file, _) in &shown {
-            assert!(file.is_file(), "{}", file.display());
-            let mode = fs::metadata(file).unwrap().permissions().mode();
-            assert_eq!(mode & 0o004, 0o004, "{}", file.display());
+            fs::set_permissions(model.join(file), Permissions::from_mode(0o644)).unwrap();
+        };
+        let shown = |room: &str| {
+            let student = find("file:tiny", home.path(), &Weights::in_dir(home.path())).unwrap();
+            let room = home.path().join(room);
+            let shown = lay_out(&[student], &room).unwrap();
+            let places: Vec<_> = shown.iter().map(|(_, inside)| inside.clone()).collect();
+            assert_eq!(places, [Path::new("tiny"), Path::new(STUDENTS_FILE)]);
+            let seen = fs::read_dir(&shown[0].0).unwrap();
+            let mut seen: Vec<_> = seen.map(|one| one.unwrap().file_name()).collect();
+            seen.sort();
+            (shown[0].0.clone(), seen)
+        };
+        write("config.json");
+        write("model.safetensors");
+        fs::set_permissions(&model, Permissions::from_mode(0o755)).unwrap();
+        let files = ["config.json", "model.safetensors"];
+        let (place, seen) = shown("first");
+        assert_eq!(place, model.canonicalize().unwrap());
+        assert_eq!(seen, files);
+        for beside in ["owner.toml", "vault", "test.jsonl"] {
+            match beside {
+                "vault" => fs::create_dir(model.join(beside)).unwrap(),
+                file => write(file),
+            }
+            let (place, seen) = shown(beside);
+            assert!(place.starts_with(home.path().join(beside)), "{beside}");
+            assert_eq!(seen, files, "{beside}");
         }
     }
 }
